@@ -1,0 +1,10 @@
+/* init: pid 1 of the sandbox once the command is forked: reaps, passes SIGTERM on, tells how the command ended. */
+#ifndef BIVY_INIT_H
+#define BIVY_INIT_H
+
+#include <sys/types.h>
+
+/* Never returns; when it exits the kernel kills whatever is left in the pid namespace. */
+_Noreturn void init_main(pid_t command, int up, int lifeline);
+
+#endif

@@ -1,0 +1,30 @@
+/* json: writes one JSON text (RFC 8259) into a growing buffer; the output is valid whatever bytes go in. */
+#ifndef BIVY_JSON_H
+#define BIVY_JSON_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct json {
+    char *text; /* NUL-terminated when not NULL; owned: json_release */
+    size_t length, room;
+    unsigned depth;
+    bool separate; /* a comma is due before the next value */
+    bool failed;   /* out of memory: everything after is dropped */
+};
+
+void json_release(struct json *json);
+
+/* name is NULL inside arrays and at the top. */
+void json_open(struct json *json, const char *name, char bracket); /* '{' or '[' */
+void json_close(struct json *json, char bracket);                  /* '}' or ']' */
+void json_string(struct json *json, const char *name, const char *value); /* NULL: null. Bytes that are not UTF-8: U+FFFD */
+void json_bytes(struct json *json, const char *name, const char *value, size_t length);
+void json_number(struct json *json, const char *name, uint64_t value);
+void json_signed(struct json *json, const char *name, int64_t value);
+void json_thousandths(struct json *json, const char *name, uint64_t value); /* 1937 -> 1.937 */
+void json_bool(struct json *json, const char *name, bool value);
+void json_null(struct json *json, const char *name);
+
+#endif

@@ -1,0 +1,34 @@
+/* launch: clone3 into namespaces and the leaf, id maps, handshake. */
+#ifndef BIVY_LAUNCH_H
+#define BIVY_LAUNCH_H
+
+#include <sys/types.h>
+
+#include "cgroup.h"
+#include "fault.h"
+#include "message.h"
+#include "plan.h"
+#include "streams.h"
+
+/* What the sandbox's first process needs, all of it decided or opened before it exists. */
+struct child {
+    const struct plan *plan;
+    struct cgroup *cgroup;
+    struct streams *streams;
+    struct progress *progress;
+    int rootfs, workspace; /* taken by the supervisor where it may mount; else -1 */
+    int up;                /* messages */
+    int lifeline;          /* one byte: go; 'T': pass on SIGTERM; end of file: the supervisor is gone */
+};
+
+struct launched {
+    pid_t pid;
+    int pidfd;
+    int up;       /* read end */
+    int lifeline; /* write end; closing it kills the sandbox */
+};
+
+int launch(struct child *child, struct launched *launched, struct fault *fault);
+void launch_release(struct launched *launched);
+
+#endif

@@ -1,0 +1,40 @@
+/* outcome: what was seen of a run. Filled by supervise and main, read by report. */
+#ifndef BIVY_OUTCOME_H
+#define BIVY_OUTCOME_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "cgroup.h"
+#include "fault.h"
+#include "message.h"
+
+enum outcome_kind {
+    OUTCOME_EXITED, OUTCOME_SIGNALED, OUTCOME_TIMEOUT, OUTCOME_OOM, OUTCOME_OUTPUT_LIMIT, OUTCOME_CANCELLED,
+    OUTCOME_SETUP_FAILED, OUTCOME_STUCK
+};
+
+struct outcome {
+    enum outcome_kind kind;
+    bool have_status;   /* wait_status is the command's */
+    int wait_status;
+    int cancel_signal;  /* that bivy was sent */
+    bool ready;         /* the gate let it pass */
+    struct readback readback;
+    struct fault fault; /* outcome setup_failed; also record-writing trouble */
+    bool term_sent, kill_sent;
+    bool oom;
+    char victim[32];
+    uint64_t started, ready_at, ended_at; /* CLOCK_MONOTONIC ns */
+    int64_t started_wall;                 /* CLOCK_REALTIME ns */
+    bool have_readings;
+    struct cgroup_readings readings;
+    unsigned enforced; /* 1u << enum limit */
+    struct {
+        uint64_t seen, passed;
+        bool truncated;
+    } out, err;
+    char residue[2][256]; /* "" or what could not be removed and why */
+};
+
+#endif

@@ -1,0 +1,74 @@
+/* plan: spec and facts -> everything that will be done, decided, validated and then const. Pure. */
+#ifndef BIVY_PLAN_H
+#define BIVY_PLAN_H
+
+#include <linux/limits.h>
+#include <sched.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/types.h>
+
+#include "facts.h"
+#include "fault.h"
+#include "policy.h"
+#include "spec.h"
+
+#define PLAN_ID_TEXT 24
+
+struct plan_mount {
+    const struct mount_row *row;
+    bool from_scratch; /* the workspace row when there is no workspace */
+};
+
+struct plan {
+    char id[PLAN_ID_TEXT]; /* names the leaf, bivy-ID, and the run in `ps`, `kill` and the record */
+
+    uid_t host_uid;
+    gid_t host_gid;
+    bool privileged;
+
+    const struct place *rootfs;
+    const struct place *workspace; /* NULL: scratch */
+    const uint64_t *own_namespaces; /* the supervisor's, which the sandbox's must differ from */
+    struct plan_mount *mounts;     /* in the order in which they are made */
+    size_t mount_count;
+    uint64_t scratch, scratch_inodes;
+
+    const struct hierarchies *cgroups;
+    char cgroup_parent[PATH_MAX]; /* the same path below every hierarchy's mount */
+    bool cgroup_parent_ours;      /* the default of root: made where missing */
+    uint64_t memory, cpu, pids;
+    unsigned unenforced;
+    bool no_swap;
+
+    uint64_t open_files;
+    enum network network;
+    bool interactive;
+    bool affinity;
+    cpu_set_t processors; /* what the command may run on */
+    uint64_t timeout, kill_after, max_output, output_limit;
+
+    char **env;        /* allocated, NULL-terminated */
+    char **argv;       /* the caller's */
+    char **candidates; /* what execve is tried on, in order (PATH search of argv[0]); allocated, NULL-terminated */
+};
+
+/* 0 or -errno with *fault. The plan points into spec, facts and the static policy, which must outlive it. getenv is the one
+ * look outside (for `--env K`); it is a parameter so that tests can give their own. id must be unique among live runs. */
+int plan_make(const struct spec *spec, const struct facts *facts, const char *id, char *(*get_env)(const char *),
+              struct plan *plan, struct fault *fault);
+void plan_release(struct plan *plan);
+
+/* Where leaves go: --cgroup-parent, or the default of root or of an ordinary user. */
+int plan_cgroup_parent(const char *given, bool privileged, const struct hierarchies *cgroups, char path[PATH_MAX], bool *ours,
+                       struct fault *fault);
+
+/* The plan as JSON, one object, newline at the end (what `bivy plan` prints). */
+int plan_print(const struct plan *plan, FILE *out);
+
+/* Soft and hard value of a resource limit row under this plan (RLIMIT_NOFILE follows --open-files). */
+void plan_rlimit(const struct plan *plan, const struct rlimit_row *row, uint64_t *soft, uint64_t *hard);
+
+#endif

@@ -1,0 +1,33 @@
+/* report: outcome or fault -> record (JSON) and what people read on stderr. With main the only room that prints. */
+#ifndef BIVY_REPORT_H
+#define BIVY_REPORT_H
+
+#include "fault.h"
+#include "outcome.h"
+#include "plan.h"
+#include "spec.h"
+
+struct report {
+    int fd;      /* -1: no record was asked for */
+    bool ours;   /* opened by us */
+    bool file;   /* a regular file: truncated before the record is written */
+};
+
+/* Opens FILE (made 0600 where missing, never through a symlink) or takes fd:N, and makes sure that a record will fit. */
+int report_open(const char *where, struct report *report, struct fault *fault);
+
+/* Writes the record. plan may be NULL where the run failed before there was one. 0 or -errno with *fault. */
+int report_write(struct report *report, const struct spec *spec, const struct plan *plan, const struct outcome *outcome,
+                 struct fault *fault);
+void report_release(struct report *report);
+
+/* "bivy: stage: what (errno)" and the hint, on stderr; control characters made harmless; gives up on a stuck reader. */
+void report_fault(const struct fault *fault);
+/* One line for people: outcome, time, peak memory. */
+void report_summary(const struct plan *plan, const struct outcome *outcome);
+
+/* bivy's own exit status for an outcome (124 timeout, 125 set-up, 126, 127, 128+n). */
+int report_status(const struct outcome *outcome);
+const char *outcome_name(enum outcome_kind kind);
+
+#endif

@@ -1,0 +1,48 @@
+/* spec: what the caller asked for, exactly as asked. Filled by options, read by plan. */
+#ifndef BIVY_SPEC_H
+#define BIVY_SPEC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum verb { VERB_RUN, VERB_PLAN, VERB_CLEAN, VERB_HELP, VERB_VERSION };
+
+enum network { NETWORK_NONE, NETWORK_LOOPBACK };
+
+/* Bits of spec.unenforced and of the leaf's "could not" set. */
+enum limit { LIMIT_MEMORY, LIMIT_SWAP, LIMIT_CPU, LIMIT_PIDS, LIMIT_COUNT };
+
+#define SPEC_UNSET_ID UINT64_MAX /* --host-uid or --host-gid not given */
+#define SPEC_UNLIMITED UINT64_MAX
+
+/* Strings point into argv (or into a profile's text, which lives as long as the program): not owned. */
+struct spec {
+    enum verb verb;
+    const char *rootfs;        /* NULL: the default places */
+    const char *workspace;     /* NULL: empty scratch */
+    const char *cgroup_parent; /* NULL: chosen by plan */
+    const char *report;        /* FILE, "fd:N" or NULL */
+    uint64_t memory;           /* bytes */
+    uint64_t cpu;              /* thousandths of a processor */
+    uint64_t pids;
+    uint64_t scratch;        /* bytes */
+    uint64_t scratch_inodes;
+    uint64_t open_files;
+    uint64_t timeout;        /* ns */
+    uint64_t kill_after;     /* ns */
+    uint64_t max_output;     /* bytes kept of each stream; SPEC_UNLIMITED: all */
+    uint64_t output_limit;   /* bytes a stream may write before the command is ended; SPEC_UNLIMITED: no end */
+    uint64_t host_uid;       /* or SPEC_UNSET_ID */
+    uint64_t host_gid;       /* or SPEC_UNSET_ID */
+    enum network network;
+    unsigned unenforced;     /* 1u << enum limit */
+    bool interactive;        /* pass stdin on */
+    bool affinity;           /* narrow the processors to ceil(cpu) */
+    bool summary;            /* one line for people on stderr */
+    char **env;              /* "K=V" or "K"; allocated array of env_count pointers */
+    size_t env_count;
+    char **argv;             /* the command, NULL-terminated; NULL when none was given */
+};
+
+#endif

@@ -1,0 +1,51 @@
+/* streams: passes stdin, stdout and stderr between caller and command through bivy's own pipes, without ever blocking. */
+#ifndef BIVY_STREAMS_H
+#define BIVY_STREAMS_H
+
+#include <poll.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "fault.h"
+#include "plan.h"
+
+struct stream {
+    int in;   /* our end of the command's pipe; -1: at its end */
+    int out;  /* where it goes: the caller's, reopened non-blocking where that can be; -1: gone */
+    bool out_ours;
+    bool splices;      /* splice(2) works between these two */
+    bool waits_out;    /* waiting for room in out, not for bytes in in */
+    bool broken;       /* out is gone (EPIPE): the command's next write gets EPIPE as well */
+    uint64_t seen, passed;
+    uint64_t head;     /* bytes that may still be passed on live */
+    uint64_t tail;     /* size of the ring, 0: everything is passed on live */
+    char *ring;        /* the last bytes, once head is used up */
+    uint64_t ring_seen;
+    char *pending;     /* read but not yet written (where splice does not work) */
+    size_t pending_from, pending_to;
+};
+
+struct streams {
+    struct stream out, err;
+    struct stream in; /* the other way round: in is the caller's stdin, out the command's */
+    int child[3];     /* the command's ends, closed in the supervisor after clone */
+};
+
+int streams_open(const struct plan *plan, struct streams *streams, struct fault *fault);
+void streams_close_child(struct streams *streams);
+
+/* Fills up to 3 entries; streams_serve takes the answers. */
+size_t streams_poll(struct streams *streams, struct pollfd fds[3]);
+void streams_serve(struct streams *streams, const struct pollfd *fds, size_t count);
+
+/* Reads what is left after the last writer died, emits the missing-bytes line and the tails. Until deadline at the most, or until
+ * there is something to read on signals. */
+void streams_finish(struct streams *streams, uint64_t deadline, int signals);
+void streams_release(struct streams *streams);
+
+/* Did either stream pass limit? */
+bool streams_over(const struct streams *streams, uint64_t limit);
+bool stream_truncated(const struct stream *stream);
+
+#endif

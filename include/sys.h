@@ -1,0 +1,55 @@
+/* sys: system calls and constants that the C libraries lack or declare differently (musl, glibc), nothing else.
+ * All return 0 or a value >= 0, or -errno; names and arguments are the kernel's, see the man page or header named. */
+#ifndef BIVY_SYS_H
+#define BIVY_SYS_H
+
+#include <linux/mount.h> /* never <sys/mount.h>: glibc's declares the same things again */
+#include <linux/openat2.h>
+#include <linux/sched.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* clone3(2); flags and the rest as in struct clone_args. Fork semantics: no CLONE_VM. 0 in the child. */
+pid_t sys_clone3(struct clone_args *args);
+int sys_pidfd_send_signal(int pidfd, int signal);
+int sys_openat2(int dirfd, const char *path, uint64_t flags, uint64_t resolve);
+int sys_open_tree(int dirfd, const char *path, unsigned flags);
+int sys_move_mount(int from, int to); /* both by descriptor, empty paths */
+int sys_mount_setattr(int fd, const char *path, unsigned flags, uint64_t set, uint64_t clear, uint64_t propagation);
+int sys_fsopen(const char *fstype);
+int sys_fsconfig_string(int fd, const char *key, const char *value);
+int sys_fsconfig_create(int fd);
+int sys_fsmount(int fd, unsigned attr);
+int sys_pivot_root(const char *new_root, const char *put_old);
+int sys_umount_detach(const char *path);
+int sys_close_range(unsigned first, unsigned last);
+int sys_close_range_cloexec(unsigned first, unsigned last);
+int sys_join_session_keyring(void);
+int sys_seccomp_filter(const void *fprog); /* struct sock_fprog */
+
+/* Reads all of fd into buffer (size - 1 bytes at the most) and ends it with NUL. The length, -errno, or -EFBIG. */
+ssize_t sys_read_text(int fd, char *buffer, size_t size);
+/* The same of a path below dirfd (AT_FDCWD for a plain path). */
+ssize_t sys_read_file(int dirfd, const char *path, char *buffer, size_t size);
+/* Writes text in one write(2), as kernel files want it. */
+int sys_write_file(int dirfd, const char *path, const char *text);
+
+/* What of an inode decides. Never asks a network file system's server (AT_STATX_DONT_SYNC), so it does not hang with it, statx(2). */
+struct sys_inode {
+    uint64_t device, inode;
+    uid_t uid;
+    gid_t gid;
+    mode_t mode;
+    uint32_t links;
+};
+int sys_inode(int dirfd, const char *path, int flags, struct sys_inode *out);
+
+uint64_t sys_now(void); /* CLOCK_MONOTONIC, ns */
+
+/* Closes *fd if it is one, and makes it -1. For __attribute__((cleanup)). */
+void sys_close(int *fd);
+#define SYS_CLOSES __attribute__((cleanup(sys_close)))
+
+#endif

@@ -1,0 +1,315 @@
+#include "child.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "gate.h"
+#include "init.h"
+#include "network.h"
+#include "privileges.h"
+#include "rootfs.h"
+#include "seccomp.h"
+#include "sys.h"
+
+enum { UP = 3 }; /* where the command-to-be keeps its pipe up, close-on-exec */
+
+static struct rootfs tree = {.scratch = -1, .root = -1};
+
+static int enter_cgroup(struct child *child, struct fault *fault)
+{
+    int result = cgroup_enter(child->cgroup, fault);
+
+    if (result < 0)
+        return result;
+    cgroup_close(child->cgroup);
+    if (unshare(CLONE_NEWCGROUP) < 0)
+        return fault_set(fault, STAGE_CGROUP_ENTER, errno, "the kernel needs CONFIG_CGROUPS and a free slot in max_cgroup_namespaces",
+                         "no cgroup namespace can be made");
+    return 0;
+}
+
+/* Waits for the supervisor to have written the id maps. */
+static int take_ids(struct child *child, struct fault *fault)
+{
+    char byte;
+    ssize_t got;
+
+    do
+        got = read(child->lifeline, &byte, 1);
+    while (got < 0 && errno == EINTR);
+    if (got != 1)
+        _exit(1); /* it is gone, or has said itself why it gave up */
+    return privileges_ids(fault);
+}
+
+static int make_scratch(struct child *child, struct fault *fault)
+{
+    return rootfs_scratch(child->plan, &tree, fault);
+}
+
+static int make_root(struct child *child, struct fault *fault)
+{
+    return rootfs_root(child->plan, child->rootfs, &tree, fault);
+}
+
+static int make_proc(struct child *child, struct fault *fault)
+{
+    return rootfs_proc(child->plan, &tree, fault);
+}
+
+static int make_mounts(struct child *child, struct fault *fault)
+{
+    return rootfs_mounts(child->plan, child->workspace, &tree, fault);
+}
+
+static int pivot(struct child *child, struct fault *fault)
+{
+    int result = rootfs_pivot(&tree, fault);
+
+    sys_close(&child->rootfs);
+    sys_close(&child->workspace);
+    return result;
+}
+
+static int set_network(struct child *child, struct fault *fault)
+{
+    return child->plan->network == NETWORK_LOOPBACK ? network_loopback(fault) : 0;
+}
+
+static int set_host_name(struct child *child, struct fault *fault)
+{
+    (void)child;
+    return sethostname(POLICY_HOST_NAME, strlen(POLICY_HOST_NAME)) < 0
+               ? fault_set(fault, STAGE_HOST_NAME, errno, NULL, "the host name cannot be set")
+               : 0;
+}
+
+static int new_keyring(struct child *child, struct fault *fault)
+{
+    int result = sys_join_session_keyring();
+
+    (void)child;
+    /* A kernel without keys has nothing to keep apart. */
+    return result < 0 && result != -ENOSYS
+               ? fault_set(fault, STAGE_KEYRING, -result, "raise kernel.keys.maxkeys if it is EDQUOT", "no new session keyring can be made")
+               : 0;
+}
+
+static int set_rlimits(struct child *child, struct fault *fault)
+{
+    for (size_t i = 0; i < policy_rlimit_count; i++) {
+        const struct rlimit_row *row = &policy_rlimits[i];
+        uint64_t soft, hard;
+        plan_rlimit(child->plan, row, &soft, &hard);
+        struct rlimit limit = {soft == UINT64_MAX ? RLIM_INFINITY : (rlim_t)soft, hard == UINT64_MAX ? RLIM_INFINITY : (rlim_t)hard};
+        struct rlimit now;
+        if (setrlimit(row->resource, &limit) == 0)
+            continue;
+        int error = errno;
+        /* Only who has CAP_SYS_RESOURCE on the host may raise a hard limit; the soft one is raised as far as that allows where
+         * the sandbox is none the worse for it: the cgroup limits memory, processes and time. */
+        if (error == EPERM && hard == UINT64_MAX && getrlimit(row->resource, &now) == 0) {
+            limit.rlim_cur = soft == UINT64_MAX || soft > now.rlim_max ? now.rlim_max : (rlim_t)soft;
+            limit.rlim_max = now.rlim_max;
+            if (setrlimit(row->resource, &limit) == 0)
+                continue;
+            error = errno;
+        }
+        return fault_set(fault, STAGE_RLIMITS, error, "raise the hard limit of whoever starts bivy (ulimit -H), or give root CAP_SYS_RESOURCE",
+                         "resource limit %s cannot be set to %llu: the caller's hard limit is lower", row->name,
+                         (unsigned long long)hard);
+    }
+    return 0;
+}
+
+static int set_affinity(struct child *child, struct fault *fault)
+{
+    const struct plan *plan = child->plan;
+
+    return plan->affinity && sched_setaffinity(0, sizeof plan->processors, &plan->processors) < 0
+               ? fault_set(fault, STAGE_AFFINITY, errno, "--affinity off", "the processors cannot be narrowed")
+               : 0;
+}
+
+static int drop_capabilities(struct child *child, struct fault *fault)
+{
+    (void)child;
+    return privileges_drop(fault);
+}
+
+static int lock_privileges(struct child *child, struct fault *fault)
+{
+    struct pollfd fd = {.fd = child->lifeline};
+    int result = privileges_lock(fault);
+
+    /* The parent may have died just before its death signal was asked for: then nobody holds the other end any more. */
+    if (result == 0 && poll(&fd, 1, 0) > 0 && fd.revents & POLLHUP)
+        _exit(1);
+    return result;
+}
+
+static int load_filter(struct child *child, struct fault *fault)
+{
+    (void)child;
+    return seccomp_load(fault);
+}
+
+/* The story, in order. What must come before what, and why, beside the row. */
+static const struct {
+    enum stage stage;
+    int (*run)(struct child *child, struct fault *fault);
+} story[] = {
+    /* clang-format off */
+    {STAGE_CGROUP_ENTER, enter_cgroup},      /* first: all that follows is charged; before the cgroup namespace, whose root it is */
+    {STAGE_IDS,          take_ids},          /* before any inode is made: an unmapped owner cannot (EOVERFLOW) */
+    {STAGE_SCRATCH,      make_scratch},      /* stages everything below */
+    {STAGE_ROOT,         make_root},
+    {STAGE_PROC,         make_proc},         /* before the pivot: needs the host's /proc in sight, or the kernel refuses a new one */
+    {STAGE_MOUNTS,       make_mounts},       /* the masks lie in /proc */
+    {STAGE_PIVOT,        pivot},             /* from here on no path of the host can be named */
+    {STAGE_NETWORK,      set_network},
+    {STAGE_HOST_NAME,    set_host_name},
+    {STAGE_KEYRING,      new_keyring},       /* before the filter, which refuses keyctl */
+    {STAGE_RLIMITS,      set_rlimits},
+    {STAGE_AFFINITY,     set_affinity},
+    {STAGE_CAPABILITIES, drop_capabilities}, /* after the last mount and the host name */
+    {STAGE_NO_NEW_PRIVS, lock_privileges},   /* after the last change of credentials, which clears the death signal */
+    {STAGE_SECCOMP,      load_filter},       /* needs no_new_privs; before the fork: pid 1 lives under the filter too */
+    /* clang-format on */
+};
+
+static void enter(struct child *child, enum stage stage)
+{
+    child->progress->entered[stage] = sys_now();
+    child->progress->stage = (uint32_t)stage;
+}
+
+static _Noreturn void tell_fault(int up, const struct fault *fault)
+{
+    struct message message = {.magic = MESSAGE_MAGIC, .kind = MESSAGE_FAULT};
+
+    message.fault = *fault;
+    message_send(up, &message);
+    _exit(125);
+}
+
+/* Whatever the caller ignored, blocked or handled: the sandbox starts with the kernel's defaults. */
+static void reset_signals(void)
+{
+    struct sigaction action = {.sa_handler = SIG_DFL};
+    sigset_t none;
+
+    for (int number = 1; number < NSIG; number++)
+        sigaction(number, &action, NULL); /* SIGKILL, SIGSTOP and the C library's own refuse, and need no reset */
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+static int set_descriptors(struct child *child, struct fault *fault)
+{
+    int *ends = child->streams->child;
+
+    if (ends[0] < 0)
+        ends[0] = open("/dev/null", O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    for (int fd = 0; fd < 3; fd++)
+        if (ends[fd] < 0 || dup2(ends[fd], fd) < 0)
+            return fault_set(fault, STAGE_DESCRIPTORS, errno, NULL, "descriptor %d cannot be made", fd);
+    if (child->up != UP && dup3(child->up, UP, O_CLOEXEC) < 0)
+        return fault_set(fault, STAGE_DESCRIPTORS, errno, NULL, "the message pipe cannot be moved");
+    child->up = UP;
+    if (sys_close_range(UP + 1, ~0u) < 0)
+        return fault_set(fault, STAGE_DESCRIPTORS, errno, NULL, "descriptors cannot be closed");
+    if (setsid() < 0)
+        return fault_set(fault, STAGE_DESCRIPTORS, errno, NULL, "no new session can be made");
+    umask(POLICY_UMASK);
+    if (chdir(POLICY_WORKSPACE) < 0 || faccessat(AT_FDCWD, ".", R_OK | X_OK, 0) < 0)
+        return fault_set(fault, STAGE_WORKSPACE, errno,
+                         "give its owner read, write and search permission (chmod u+rwx); on FUSE the mount needs allow_other",
+                         "workspace %.300s: may not be read by host user %u, which the sandbox runs as",
+                         child->plan->workspace ? child->plan->workspace->path : POLICY_WORKSPACE, child->plan->host_uid);
+    return 0;
+}
+
+static _Noreturn void execute(const struct plan *plan, int up)
+{
+    struct fault fault;
+    int error = ENOENT;
+    bool there = false;
+
+    for (char **path = plan->candidates; *path; path++) {
+        execve(*path, plan->argv, plan->env);
+        if (errno == ENOENT && faccessat(AT_FDCWD, *path, F_OK, 0) == 0)
+            there = true; /* the file is there, so what is missing is its interpreter */
+        if (errno != ENOENT && errno != ENOTDIR)
+            error = errno; /* as the shell does: what was found but cannot be run says more than what was not found */
+        if (errno != ENOENT && errno != ENOTDIR && errno != EACCES)
+            break;
+    }
+    if (there && error == ENOENT)
+        fault_set(&fault, STAGE_EXEC, ELIBBAD, "its #! line or its dynamic loader names a file that the rootfs does not have",
+                  "%.300s: its interpreter was not found in the sandbox", plan->argv[0]);
+    else if (error == ENOEXEC)
+        fault_set(&fault, STAGE_EXEC, error, "give it a #! line, or run it with its interpreter: sh FILE", "%.300s: is not a program",
+                  plan->argv[0]);
+    else if (error == EACCES)
+        fault_set(&fault, STAGE_EXEC, error, "is it a file, and executable by the sandbox's user (chmod +x)?",
+                  "%.300s: may not be executed", plan->argv[0]);
+    else if (error == ENOENT)
+        fault_set(&fault, STAGE_EXEC, error, "is it in the rootfs (rootfs/build --packages) or the workspace, and on PATH?",
+                  "%.300s: not found in the sandbox", plan->argv[0]);
+    else
+        fault_set(&fault, STAGE_EXEC, error, error == E2BIG ? "pass less on the command line and in the environment" : NULL,
+                  "%.300s: cannot be executed", plan->argv[0]);
+    tell_fault(up, &fault);
+}
+
+/* The process that becomes the command. */
+static _Noreturn void command_main(struct child *child)
+{
+    struct message ready = {.magic = MESSAGE_MAGIC, .kind = MESSAGE_READY};
+    struct fault fault;
+    int result;
+
+    enter(child, STAGE_DESCRIPTORS);
+    if (set_descriptors(child, &fault) < 0)
+        tell_fault(child->up, &fault);
+    enter(child, STAGE_GATE);
+    if (gate_check(child->plan, child->up, &ready.readback, &fault) < 0)
+        tell_fault(child->up, &fault);
+    enter(child, STAGE_EXEC);
+    result = message_send(child->up, &ready);
+    if (result < 0)
+        _exit(125); /* nobody would know that it runs */
+    execute(child->plan, child->up);
+}
+
+void child_main(struct child *child)
+{
+    struct fault fault = {0};
+    pid_t command;
+
+    reset_signals();
+    umask(0); /* modes of scratch are the policy's */
+    for (size_t i = 0; i < sizeof story / sizeof story[0]; i++) {
+        enter(child, story[i].stage);
+        if (story[i].run(child, &fault) < 0)
+            tell_fault(child->up, &fault);
+    }
+    enter(child, STAGE_INIT);
+    command = fork();
+    if (command < 0) {
+        fault_set(&fault, STAGE_INIT, errno, "raise --pids or --memory", "the command's process cannot be forked");
+        tell_fault(child->up, &fault);
+    }
+    if (command == 0)
+        command_main(child);
+    init_main(command, child->up, child->lifeline);
+}

@@ -1,0 +1,275 @@
+#include "facts.h"
+
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "mountinfo.h"
+#include "privileges.h"
+#include "sys.h"
+
+#if defined __x86_64__
+#define OWN_MACHINE EM_X86_64
+#elif defined __aarch64__
+#define OWN_MACHINE EM_AARCH64
+#else
+#error "bivy has a policy table for x86_64 and aarch64 only"
+#endif
+
+#define NO_LINKS (RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS)
+#define MOUNTINFO_MOST ((size_t)16 << 20)
+
+/* The whole of a file under /proc of unknown size; freed by the caller. NULL and errno on failure. */
+static char *read_all(const char *path)
+{
+    for (size_t size = 64 * 1024; size <= MOUNTINFO_MOST; size *= 4) {
+        char *text = malloc(size);
+        if (!text)
+            return NULL;
+        ssize_t got = sys_read_file(AT_FDCWD, path, text, size);
+        if (got >= 0)
+            return text;
+        free(text);
+        errno = (int)-got;
+        if (got != -EFBIG)
+            return NULL;
+    }
+    return NULL;
+}
+
+static const char *place_mend(int error)
+{
+    switch (error) {
+    case ELOOP:
+        return "there is a symbolic link in the path: give the path that `readlink -f` prints";
+    case ENOTDIR:
+        return "name a directory";
+    case ENOENT:
+        return "create it, or correct the path";
+    case EACCES:
+        return "the user bivy runs as may not search or read it";
+    default:
+        return NULL;
+    }
+}
+
+static int place_open(const char *what, const char *path, uint64_t flags, enum stage stage, struct place *place,
+                      struct fault *fault)
+{
+    char link[32];
+    struct sys_inode now;
+    ssize_t length;
+    int result;
+
+    place->fd = sys_openat2(AT_FDCWD, path, flags | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW, NO_LINKS);
+    if (place->fd < 0) {
+        int error = -place->fd;
+        place->fd = -1;
+        return fault_set(fault, stage, error, place_mend(error), "%s %.300s: %s", what, path,
+                         error == ENOENT    ? "does not exist"
+                         : error == ENOTDIR ? "is not a directory"
+                         : error == ELOOP   ? "is, or leads through, a symbolic link"
+                                            : "cannot be opened");
+    }
+    /* What the kernel calls it: absolute, and never a symlink. */
+    snprintf(link, sizeof link, "/proc/self/fd/%d", place->fd);
+    length = readlink(link, place->path, sizeof place->path - 1);
+    if (length <= 0 || place->path[0] != '/')
+        return fault_set(fault, stage, length < 0 ? errno : ENOENT, "mount /proc, and name a directory that is not deleted",
+                         "%s %.300s: its path cannot be told", what, path);
+    place->path[length] = '\0';
+    if ((result = sys_inode(place->fd, "", AT_EMPTY_PATH, &now)) < 0)
+        return fault_set(fault, stage, -result, NULL, "%s %.300s: cannot be examined", what, path);
+    place->device = now.device;
+    place->inode = now.inode;
+    place->uid = now.uid;
+    place->gid = now.gid;
+    place->mode = now.mode;
+    return 0;
+}
+
+/* Which file system a place is on: the last mount over the longest leading part of its path. */
+static void place_mount(struct place *place, const char *mountinfo)
+{
+    char *text = strdup(mountinfo), *cursor = text;
+    size_t longest = 0;
+    struct mountinfo mount;
+
+    while (cursor && mountinfo_next(&cursor, &mount) > 0) {
+        size_t length = strlen(mount.target);
+        if (length == 1)
+            length = 0;
+        if (length < longest || strncmp(mount.target, place->path, length) ||
+            (place->path[length] != '/' && place->path[length] != '\0'))
+            continue;
+        longest = length;
+        snprintf(place->fstype, sizeof place->fstype, "%s", mount.fstype);
+        place->read_only = mountinfo_has(mount.options, "ro") || mountinfo_has(mount.super, "ro");
+    }
+    free(text);
+}
+
+/* The mount points must be there, real directories, before anything is started: a symlink would be followed by nobody, but the
+ * error from inside the sandbox would say less. */
+static int rootfs_shape(const struct place *rootfs, struct fault *fault)
+{
+    static const char *const mend = "make it with rootfs/build";
+
+    for (size_t i = 0; i < policy_mount_count; i++) {
+        const struct mount_row *row = &policy_mounts[i];
+        const char *target = row->target + 1;
+        if (!*target || !strncmp(target, "dev/", 4) || !strncmp(target, "proc/", 5))
+            continue; /* these lie in mounts of our own */
+        SYS_CLOSES int fd = sys_openat2(rootfs->fd, target, O_PATH | O_DIRECTORY | O_CLOEXEC, NO_LINKS | RESOLVE_BENEATH | RESOLVE_NO_XDEV);
+        if (fd < 0)
+            return fault_set(fault, STAGE_ROOTFS, -fd, mend, "rootfs %.300s: %s %s", rootfs->path, row->target,
+                             fd == -ENOENT    ? "is missing"
+                             : fd == -ELOOP   ? "is a symbolic link, not a directory"
+                             : fd == -ENOTDIR ? "is not a directory"
+                                              : "cannot be a mount point");
+    }
+    return 0;
+}
+
+/* A rootfs for another processor would fail at exec only, and there by an errno that says little. */
+static int rootfs_machine(const struct place *rootfs, struct fault *fault)
+{
+    Elf64_Ehdr header;
+    SYS_CLOSES int fd = sys_openat2(rootfs->fd, "bin/sh", O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK,
+                                    RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
+
+    if (fd < 0)
+        return 0; /* a rootfs without a shell is its owner's choice; a command not found says so */
+    if (read(fd, &header, sizeof header) != sizeof header || memcmp(header.e_ident, ELFMAG, SELFMAG))
+        return 0;
+    if (header.e_machine != OWN_MACHINE || header.e_ident[EI_CLASS] != ELFCLASS64)
+        return fault_set(fault, STAGE_ROOTFS, ENOEXEC, "make one for this machine with rootfs/build",
+                         "rootfs %.300s: is for another architecture (ELF machine %u, this one is %u)", rootfs->path,
+                         header.e_machine, OWN_MACHINE);
+    return 0;
+}
+
+/* rootfs/build replaces a tree by exchanging directories and deletes the old one once nobody holds a lock on it. So: lock, and
+ * make sure that what was locked still has a name. */
+static int rootfs_open(const char *path, struct place *rootfs, struct fault *fault)
+{
+    struct stat now;
+    int result;
+
+    for (int tries = 0; tries < 200; tries++) {
+        if ((result = place_open("rootfs", path, O_RDONLY, STAGE_ROOTFS, rootfs, fault)) < 0)
+            return result;
+        if (flock(rootfs->fd, LOCK_SH | LOCK_NB) == 0 && fstat(rootfs->fd, &now) == 0 && now.st_nlink > 0)
+            return 0;
+        sys_close(&rootfs->fd);
+    }
+    return fault_set(fault, STAGE_ROOTFS, EBUSY, "wait for rootfs/build to finish", "rootfs %.300s: is being replaced", path);
+}
+
+static int rootfs_find(const struct spec *spec, const struct facts *facts, struct place *rootfs, struct fault *fault)
+{
+    static const char system_wide[] = "/var/lib/bivy/rootfs";
+    const char *given = spec->rootfs ? spec->rootfs : getenv("BIVY_ROOTFS");
+    const char *data = getenv("XDG_DATA_HOME"), *home = getenv("HOME");
+    char path[PATH_MAX] = "";
+    int result;
+
+    if (given && *given)
+        return rootfs_open(given, rootfs, fault);
+    if (facts->euid != 0) {
+        if (data && *data)
+            snprintf(path, sizeof path, "%s/bivy/rootfs", data);
+        else if (home && *home)
+            snprintf(path, sizeof path, "%s/.local/share/bivy/rootfs", home);
+        if (path[0] && access(path, F_OK) == 0)
+            return rootfs_open(path, rootfs, fault);
+    }
+    result = rootfs_open(system_wide, rootfs, fault);
+    if (result == -ENOENT)
+        fault_set(fault, STAGE_ROOTFS, ENOENT, "make it with rootfs/build, or name one with --rootfs DIR",
+                  "there is no rootfs at %s%s%s", path, path[0] ? " or " : "", system_wide);
+    return result;
+}
+
+static int own_namespaces(struct facts *facts, struct fault *fault)
+{
+    for (size_t i = 0; i < POLICY_NAMESPACES; i++) {
+        char path[32];
+        struct stat ns;
+        snprintf(path, sizeof path, "/proc/self/ns/%s", policy_namespaces[i].name);
+        if (stat(path, &ns) < 0)
+            return fault_set(fault, STAGE_PLAN, errno, "a kernel with all namespaces, and /proc, are needed", "%s: cannot be examined",
+                             path);
+        facts->namespaces[i] = ns.st_ino;
+    }
+    return 0;
+}
+
+static bool without_swap(void)
+{
+    char text[256];
+    ssize_t got = sys_read_file(AT_FDCWD, "/proc/swaps", text, sizeof text);
+    char *line = got > 0 ? strchr(text, '\n') : NULL;
+
+    return got == -ENOENT || (line && !line[1]); /* a heading and nothing else */
+}
+
+/* One reading of mountinfo serves both: the hierarchies, and the file system that the workspace is on. */
+static int cgroups_and_workspace(struct facts *facts, struct fault *fault)
+{
+    char cgroup[16 * 1024];
+    char *mountinfo = read_all("/proc/self/mountinfo");
+    ssize_t got = mountinfo ? sys_read_file(AT_FDCWD, "/proc/self/cgroup", cgroup, sizeof cgroup) : -errno;
+    int result;
+
+    if (got < 0) {
+        result = fault_set(fault, STAGE_CGROUP, (int)-got, "mount /proc", "/proc/self/%s: cannot be read",
+                           mountinfo ? "cgroup" : "mountinfo");
+    } else {
+        if (facts->workspace.fd >= 0)
+            place_mount(&facts->workspace, mountinfo);
+        result = hierarchy_read(mountinfo, cgroup, &facts->cgroups, fault);
+    }
+    free(mountinfo);
+    return result;
+}
+
+int facts_host(struct facts *facts, struct fault *fault)
+{
+    facts->euid = geteuid();
+    facts->egid = getegid();
+    facts->pid = getpid();
+    facts->privileged = privileges_root();
+    facts->terminal = isatty(1) == 1;
+    facts->no_swap = without_swap();
+    if (sched_getaffinity(0, sizeof facts->processors, &facts->processors) < 0)
+        return fault_set(fault, STAGE_PLAN, errno, NULL, "sched_getaffinity");
+    int result = own_namespaces(facts, fault);
+    return result < 0 ? result : cgroups_and_workspace(facts, fault);
+}
+
+int facts_gather(const struct spec *spec, struct facts *facts, struct fault *fault)
+{
+    int result;
+
+    facts->euid = geteuid(); /* rootfs_find asks */
+    if ((result = rootfs_find(spec, facts, &facts->rootfs, fault)) < 0 || (result = rootfs_shape(&facts->rootfs, fault)) < 0 ||
+        (result = rootfs_machine(&facts->rootfs, fault)) < 0)
+        return result;
+    if (spec->workspace &&
+        (result = place_open("workspace", spec->workspace, O_PATH, STAGE_WORKSPACE, &facts->workspace, fault)) < 0)
+        return result;
+    return facts_host(facts, fault);
+}
+
+void facts_release(struct facts *facts)
+{
+    sys_close(&facts->rootfs.fd);
+    sys_close(&facts->workspace.fd);
+}

@@ -1,0 +1,374 @@
+#include "gate.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/limits.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "mountinfo.h"
+#include "network.h"
+#include "seccomp.h"
+#include "seccomp_filter.h"
+#include "sys.h"
+
+/* Static, not on the stack and not allocated: the gate runs between fork and exec. Untouched pages cost nothing. */
+static char text[128 * 1024];
+
+static int refuse(struct fault *fault, int error, const char *what)
+{
+    return fault_set(fault, STAGE_GATE, error, "this is a fault of bivy or of the kernel: please report it; the command did not run",
+                     "read-back: %s", what);
+}
+
+static int read_proc(const char *path, struct fault *fault)
+{
+    ssize_t got = sys_read_file(AT_FDCWD, path, text, sizeof text);
+
+    if (got > 0)
+        return 0;
+    return fault_set(fault, STAGE_GATE, got < 0 ? (int)-got : ENODATA, NULL, "read-back: %s cannot be read", path);
+}
+
+/* The value behind "Name:\t" in /proc/self/status, or NULL. */
+static const char *status_field(const char *name)
+{
+    size_t length = strlen(name);
+
+    for (const char *line = text; line; line = strchr(line, '\n')) {
+        if (*line == '\n')
+            line++;
+        if (!strncmp(line, name, length) && line[length] == ':')
+            return line + length + 1 + (line[length + 1] == '\t');
+    }
+    return NULL;
+}
+
+static bool status_number(const char *name, int base, uint64_t *out)
+{
+    const char *value = status_field(name);
+    char *end;
+
+    if (!value)
+        return false;
+    *out = strtoull(value, &end, base);
+    return end != value;
+}
+
+/* All four of real, effective, saved and file system id. */
+static bool status_ids(const char *name)
+{
+    const char *value = status_field(name);
+    char *end;
+
+    for (int i = 0; i < 4; i++) {
+        if (!value || strtoul(value, &end, 10) != POLICY_UID || end == value)
+            return false;
+        value = end;
+    }
+    return true;
+}
+
+static unsigned status_groups(void)
+{
+    const char *value = status_field("Groups");
+    unsigned count = 0;
+
+    while (value && *value && *value != '\n') {
+        char *end;
+        strtoul(value, &end, 10);
+        if (end == value)
+            break;
+        count++;
+        value = end + strspn(end, " ");
+    }
+    return count;
+}
+
+static int check_status(const struct plan *plan, struct readback *readback, struct fault *fault)
+{
+    static const char *const sets[5] = {"CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"};
+    uint64_t value, pending;
+    int result = read_proc("/proc/self/status", fault);
+
+    if (result < 0)
+        return result;
+    if (!status_ids("Uid") || !status_ids("Gid"))
+        return refuse(fault, EPERM, "the ids are not those of the sandbox's user");
+    readback->uid = readback->gid = POLICY_UID;
+    if (!status_field("Groups"))
+        return refuse(fault, ENODATA, "the groups cannot be told");
+    readback->groups = status_groups();
+    if (readback->groups != 0 && plan->privileged)
+        return refuse(fault, EPERM, "there are supplementary groups");
+    for (int i = 0; i < 5; i++) {
+        if (!status_number(sets[i], 16, &readback->caps[i]))
+            return refuse(fault, ENODATA, "the capability sets cannot be told");
+        if (readback->caps[i] != 0)
+            return refuse(fault, EPERM, "a capability set is not empty");
+    }
+    if (!status_number("NoNewPrivs", 10, &value) || value != 1)
+        return refuse(fault, EPERM, "no_new_privs is not set");
+    readback->no_new_privs = 1;
+    if (!status_number("Seccomp", 10, &value) || value != 2)
+        return refuse(fault, EPERM, "no seccomp filter is in force");
+    readback->seccomp = 2;
+    if (status_number("Seccomp_filters", 10, &value))
+        readback->seccomp_filters = (uint32_t)value;
+    if (!status_number("SigBlk", 16, &value) || value != 0 || !status_number("SigIgn", 16, &pending) || pending != 0)
+        return refuse(fault, EPERM, "signals are blocked or ignored");
+    return 0;
+}
+
+static int check_id_map(const char *path, unsigned host, struct fault *fault)
+{
+    unsigned inside, outside, count;
+    int used = 0;
+    int result = read_proc(path, fault);
+
+    if (result < 0)
+        return result;
+    if (sscanf(text, "%u %u %u%n", &inside, &outside, &count, &used) != 3 || strcmp(text + used, "\n") || inside != POLICY_UID ||
+        outside != host || count != 1 || outside == 0)
+        return refuse(fault, EPERM, "the id map is not the one id that was planned");
+    return 0;
+}
+
+static int check_namespaces(const struct plan *plan, struct readback *readback, struct fault *fault)
+{
+    for (size_t i = 0; i < POLICY_NAMESPACES; i++) {
+        char path[32];
+        struct stat ns = {0};
+        snprintf(path, sizeof path, "/proc/self/ns/%s", policy_namespaces[i].name);
+        if (stat(path, &ns) < 0 || ns.st_ino == 0)
+            return refuse(fault, ENODATA, "a namespace cannot be told");
+        readback->namespaces[i] = ns.st_ino;
+        if (ns.st_ino == plan->own_namespaces[i])
+            return fault_set(fault, STAGE_GATE, EPERM, NULL, "read-back: the %s namespace is still the supervisor's",
+                             policy_namespaces[i].name);
+    }
+    if (getpid() == 1 || getppid() != 1)
+        return refuse(fault, EPERM, "the command's parent is not pid 1 of a pid namespace");
+    if (getsid(0) != getpid())
+        return refuse(fault, EPERM, "the command has no session of its own");
+    int result = read_proc("/proc/sys/user/max_user_namespaces", fault);
+    if (result < 0)
+        return result;
+    return strcmp(text, "0\n") ? refuse(fault, EPERM, "further user namespaces could be made") : 0;
+}
+
+static bool options_hold(const struct mount_row *row, const char *options)
+{
+    return (!(row->attr & MOUNT_ATTR_RDONLY) || mountinfo_has(options, "ro")) &&
+           (!(row->attr & MOUNT_ATTR_NOSUID) || mountinfo_has(options, "nosuid")) &&
+           (!(row->attr & MOUNT_ATTR_NODEV) || mountinfo_has(options, "nodev")) &&
+           (!(row->attr & MOUNT_ATTR_NOEXEC) || mountinfo_has(options, "noexec"));
+}
+
+static bool fstype_fits(const struct plan_mount *mount, const char *fstype)
+{
+    switch (mount->row->kind) {
+    case MOUNT_PROC:
+        return !strcmp(fstype, "proc");
+    case MOUNT_DEVPTS:
+        return !strcmp(fstype, "devpts");
+    case MOUNT_SCRATCH:
+    case MOUNT_MASK_FILE:
+    case MOUNT_MASK_DIR:
+        return !strcmp(fstype, "tmpfs");
+    case MOUNT_WORKSPACE:
+        return !mount->from_scratch || !strcmp(fstype, "tmpfs");
+    case MOUNT_ROOT:
+    case MOUNT_DEVICE:
+        return true; /* told by device and inode below, or by major and minor */
+    }
+    return false;
+}
+
+static int mount_fault(struct fault *fault, const char *target, const char *what)
+{
+    return fault_set(fault, STAGE_GATE, EPERM, "this is a fault of bivy or of the kernel: please report it; the command did not run",
+                     "read-back: mount %.300s %s", target, what);
+}
+
+static bool same_place(const char *path, const struct place *place)
+{
+    struct sys_inode now;
+
+    return sys_inode(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, &now) == 0 && now.inode == place->inode && now.device == place->device;
+}
+
+#define MOST_MOUNTS 128
+
+static int check_mounts(const struct plan *plan, struct readback *readback, struct fault *fault)
+{
+    bool seen[MOST_MOUNTS] = {false};
+    struct mountinfo line;
+    char *cursor = text;
+    int more, result = read_proc("/proc/self/mountinfo", fault);
+
+    if (result < 0)
+        return result;
+    if (plan->mount_count > MOST_MOUNTS)
+        return refuse(fault, E2BIG, "the plan has more mounts than the gate can hold");
+    while ((more = mountinfo_next(&cursor, &line)) > 0) {
+        size_t i = 0;
+        while (i < plan->mount_count && strcmp(plan->mounts[i].row->target, line.target))
+            i++;
+        if (i == plan->mount_count)
+            return mount_fault(fault, line.target, "was not planned");
+        if (seen[i])
+            return mount_fault(fault, line.target, "is there twice");
+        if (line.propagates)
+            return mount_fault(fault, line.target, "is not private");
+        if (!options_hold(plan->mounts[i].row, line.options))
+            return mount_fault(fault, line.target, "lacks an option that was planned");
+        if (!fstype_fits(&plan->mounts[i], line.fstype))
+            return mount_fault(fault, line.target, "is of another file system type than was planned");
+        if (plan->mounts[i].row->kind == MOUNT_ROOT) {
+            readback->root_major = line.major;
+            readback->root_minor = line.minor;
+        }
+        if (plan->mounts[i].row->kind == MOUNT_WORKSPACE)
+            snprintf(readback->workspace_fs, sizeof readback->workspace_fs, "%s", line.fstype);
+        seen[i] = true;
+        readback->mounts++;
+    }
+    if (more < 0)
+        return refuse(fault, EINVAL, "mountinfo is not understood");
+    for (size_t i = 0; i < plan->mount_count; i++) {
+        const struct mount_row *row = plan->mounts[i].row;
+        bool mask = row->kind == MOUNT_MASK_FILE || row->kind == MOUNT_MASK_DIR;
+        if (!seen[i] && !(mask && faccessat(AT_FDCWD, row->target, F_OK, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT))
+            return mount_fault(fault, row->target, "is missing");
+    }
+    if (!same_place("/", plan->rootfs))
+        return mount_fault(fault, "/", "is not the rootfs that was checked");
+    if (plan->workspace && !same_place(POLICY_WORKSPACE, plan->workspace))
+        return mount_fault(fault, POLICY_WORKSPACE, "is not the directory that was checked");
+    return 0;
+}
+
+static int check_cgroup(struct readback *readback, struct fault *fault)
+{
+    size_t length = 0;
+    const char *path;
+    int result = read_proc("/proc/self/cgroup", fault);
+
+    if (result < 0)
+        return result;
+    /* That it is the leaf was read back before the cgroup namespace was made; now it must be the namespace's root. */
+    path = hierarchy_path(text, NULL, &length);
+    if (!path || length != 1 || *path != '/')
+        return refuse(fault, EXDEV, "the leaf is not the root of the cgroup namespace");
+    snprintf(readback->cgroup, sizeof readback->cgroup, "%.*s", (int)length, path);
+    return 0;
+}
+
+static bool descriptor_fits(int fd, int up, bool interactive)
+{
+    struct stat file;
+
+    if (fstat(fd, &file) < 0)
+        return false;
+    if (fd == up)
+        return S_ISFIFO(file.st_mode) && fcntl(fd, F_GETFD) == FD_CLOEXEC;
+    if (fd == 0 && !interactive)
+        return S_ISCHR(file.st_mode) && file.st_rdev == makedev(1, 3);
+    return fd <= 2 && S_ISFIFO(file.st_mode);
+}
+
+static int check_descriptors(const struct plan *plan, int up, struct readback *readback, struct fault *fault)
+{
+    struct entry { /* struct linux_dirent64, getdents64(2) */
+        uint64_t inode;
+        int64_t offset;
+        unsigned short length;
+        unsigned char type;
+        char name[];
+    };
+    SYS_CLOSES int dir = open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    long got;
+
+    if (dir < 0)
+        return refuse(fault, errno, "the open descriptors cannot be listed");
+    while ((got = syscall(SYS_getdents64, dir, text, sizeof text)) > 0)
+        for (long at = 0; at < got;) {
+            const struct entry *entry = (const struct entry *)(const void *)(text + at);
+            int fd = atoi(entry->name);
+            at += entry->length;
+            if (entry->name[0] == '.' || fd == dir)
+                continue;
+            if (!descriptor_fits(fd, up, plan->interactive))
+                return fault_set(fault, STAGE_GATE, EBADF, NULL, "read-back: descriptor %d is open and should not be, or is not what it should be", fd);
+            readback->descriptors += fd != up;
+        }
+    if (got < 0 || readback->descriptors != 3)
+        return refuse(fault, EBADF, "descriptors 0, 1 and 2 are not all there");
+    return 0;
+}
+
+static int check_network(const struct plan *plan, struct readback *readback, struct fault *fault)
+{
+    struct network_links links;
+    int result = network_dump(&links);
+
+    if (result < 0)
+        return refuse(fault, -result, "the network links cannot be listed");
+    if (!links.only_lo)
+        return refuse(fault, EPERM, "there is another network link than lo");
+    if (links.up != (plan->network == NETWORK_LOOPBACK))
+        return refuse(fault, EPERM, "lo is up and should be down, or the other way round");
+    readback->links = links.count;
+    readback->loopback_up = links.up;
+    return 0;
+}
+
+static int check_surroundings(const struct plan *plan, struct readback *readback, struct fault *fault)
+{
+    struct utsname name;
+    cpu_set_t processors;
+
+    for (size_t i = 0; i < policy_rlimit_count; i++) {
+        struct rlimit now = {0};
+        uint64_t soft, hard;
+        plan_rlimit(plan, &policy_rlimits[i], &soft, &hard);
+        /* Unlimited is what the caller's own hard limit allows (child.c): never more than was planned. */
+        if (getrlimit(policy_rlimits[i].resource, &now) < 0 || (hard != UINT64_MAX && (now.rlim_cur != soft || now.rlim_max != hard)))
+            return fault_set(fault, STAGE_GATE, EPERM, NULL, "read-back: resource limit %s is not as planned", policy_rlimits[i].name);
+    }
+    if (sched_getaffinity(0, sizeof processors, &processors) < 0 || (plan->affinity && !CPU_EQUAL(&processors, &plan->processors)))
+        return refuse(fault, EPERM, "the processors are not those that were planned");
+    readback->processors = (uint32_t)CPU_COUNT(&processors);
+    if (uname(&name) < 0 || strcmp(name.nodename, POLICY_HOST_NAME))
+        return refuse(fault, EPERM, "the host name is not the sandbox's");
+    if (syscall(SYS_getcwd, text, sizeof text) <= 0 || strcmp(text, POLICY_WORKSPACE))
+        return refuse(fault, EPERM, "the working directory is not " POLICY_WORKSPACE);
+    return 0;
+}
+
+int gate_check(const struct plan *plan, int up, struct readback *readback, struct fault *fault)
+{
+    int result;
+
+    memset(readback, 0, sizeof *readback);
+    if ((result = check_status(plan, readback, fault)) < 0 ||
+        (result = check_id_map("/proc/self/uid_map", plan->host_uid, fault)) < 0 ||
+        (result = check_id_map("/proc/self/gid_map", plan->host_gid, fault)) < 0 ||
+        (result = check_namespaces(plan, readback, fault)) < 0 || (result = check_mounts(plan, readback, fault)) < 0 ||
+        (result = check_cgroup(readback, fault)) < 0 || (result = check_network(plan, readback, fault)) < 0 ||
+        (result = check_surroundings(plan, readback, fault)) < 0 ||
+        (result = check_descriptors(plan, up, readback, fault)) < 0)
+        return result;
+    /* Last: whatever came before ran under the filter as well. */
+    return seccomp_probe() < 0 ? refuse(fault, EPERM, "the seccomp filter does not answer as its policy says") : 0;
+}

@@ -1,0 +1,173 @@
+#include "json.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void put(struct json *json, const char *bytes, size_t length)
+{
+    if (json->failed)
+        return;
+    if (json->length + length + 1 > json->room) {
+        size_t room = (json->length + length + 1) * 2;
+        char *text = realloc(json->text, room);
+        if (!text) {
+            json->failed = true;
+            return;
+        }
+        json->text = text;
+        json->room = room;
+    }
+    memcpy(json->text + json->length, bytes, length);
+    json->length += length;
+    json->text[json->length] = '\0';
+}
+
+static void put_text(struct json *json, const char *text)
+{
+    put(json, text, strlen(text));
+}
+
+/* Length of the well-formed UTF-8 sequence at bytes (RFC 3629: no overlong form, no surrogate, nothing above U+10FFFF), or 0. */
+static size_t utf8_length(const unsigned char *bytes, size_t left)
+{
+    size_t length;
+    unsigned char low = 0x80, high = 0xbf;
+
+    if (bytes[0] < 0x80)
+        return 1;
+    if (bytes[0] >= 0xc2 && bytes[0] <= 0xdf) {
+        length = 2;
+    } else if (bytes[0] >= 0xe0 && bytes[0] <= 0xef) {
+        length = 3;
+        if (bytes[0] == 0xe0)
+            low = 0xa0;
+        if (bytes[0] == 0xed)
+            high = 0x9f;
+    } else if (bytes[0] >= 0xf0 && bytes[0] <= 0xf4) {
+        length = 4;
+        if (bytes[0] == 0xf0)
+            low = 0x90;
+        if (bytes[0] == 0xf4)
+            high = 0x8f;
+    } else {
+        return 0;
+    }
+    if (left < length || bytes[1] < low || bytes[1] > high)
+        return 0;
+    for (size_t i = 2; i < length; i++)
+        if (bytes[i] < 0x80 || bytes[i] > 0xbf)
+            return 0;
+    return length;
+}
+
+static void put_quoted(struct json *json, const char *value, size_t length)
+{
+    const unsigned char *bytes = (const unsigned char *)value;
+    char escape[8];
+
+    put_text(json, "\"");
+    for (size_t i = 0; i < length;) {
+        size_t span = utf8_length(bytes + i, length - i);
+        if (span == 0) {
+            put_text(json, "\\ufffd");
+            i++;
+        } else if (bytes[i] == '"' || bytes[i] == '\\') {
+            escape[0] = '\\';
+            escape[1] = (char)bytes[i++];
+            put(json, escape, 2);
+        } else if (bytes[i] < 0x20 || bytes[i] == 0x7f) { /* DEL is legal JSON, but not on a terminal */
+            snprintf(escape, sizeof escape, "\\u%04x", bytes[i++]);
+            put_text(json, escape);
+        } else {
+            put(json, value + i, span);
+            i += span;
+        }
+    }
+    put_text(json, "\"");
+}
+
+static void begin(struct json *json, const char *name)
+{
+    if (json->separate)
+        put_text(json, ",");
+    if (name) {
+        put_quoted(json, name, strlen(name));
+        put_text(json, ":");
+    }
+    json->separate = true;
+}
+
+void json_release(struct json *json)
+{
+    free(json->text);
+    *json = (struct json){0};
+}
+
+void json_open(struct json *json, const char *name, char bracket)
+{
+    begin(json, name);
+    put(json, &bracket, 1);
+    json->depth++;
+    json->separate = false;
+}
+
+void json_close(struct json *json, char bracket)
+{
+    put(json, &bracket, 1);
+    json->depth--;
+    json->separate = true;
+}
+
+void json_bytes(struct json *json, const char *name, const char *value, size_t length)
+{
+    begin(json, name);
+    put_quoted(json, value, length);
+}
+
+void json_string(struct json *json, const char *name, const char *value)
+{
+    if (value)
+        json_bytes(json, name, value, strlen(value));
+    else
+        json_null(json, name);
+}
+
+void json_number(struct json *json, const char *name, uint64_t value)
+{
+    char text[24];
+
+    begin(json, name);
+    snprintf(text, sizeof text, "%llu", (unsigned long long)value);
+    put_text(json, text);
+}
+
+void json_signed(struct json *json, const char *name, int64_t value)
+{
+    char text[24];
+
+    begin(json, name);
+    snprintf(text, sizeof text, "%lld", (long long)value);
+    put_text(json, text);
+}
+
+void json_thousandths(struct json *json, const char *name, uint64_t value)
+{
+    char text[32];
+
+    begin(json, name);
+    snprintf(text, sizeof text, "%llu.%03u", (unsigned long long)(value / 1000), (unsigned)(value % 1000));
+    put_text(json, text);
+}
+
+void json_bool(struct json *json, const char *name, bool value)
+{
+    begin(json, name);
+    put_text(json, value ? "true" : "false");
+}
+
+void json_null(struct json *json, const char *name)
+{
+    begin(json, name);
+    put_text(json, "null");
+}

@@ -1,0 +1,172 @@
+#include "launch.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "child.h"
+#include "privileges.h"
+#include "rootfs.h"
+#include "sys.h"
+
+static int open_pipe(int *read_end, int *write_end, struct fault *fault)
+{
+    int ends[2];
+
+    if (pipe2(ends, O_CLOEXEC) < 0)
+        return fault_set(fault, STAGE_CLONE, errno, "raise the caller's limit of open files", "no pipe can be made");
+    *read_end = ends[0];
+    *write_end = ends[1];
+    return 0;
+}
+
+/* The supervisor binds what it checked itself, where it may. */
+static int take_places(struct child *child, struct fault *fault)
+{
+    const struct plan *plan = child->plan;
+
+    child->rootfs = child->workspace = -1;
+    if (!plan->privileged)
+        return 0;
+    for (size_t i = 0; i < plan->mount_count; i++) {
+        const struct mount_row *row = plan->mounts[i].row;
+        if (row->kind == MOUNT_ROOT && (child->rootfs = rootfs_take(plan->rootfs, false, row->attr, STAGE_ROOTFS, fault)) < 0)
+            return child->rootfs;
+        if (row->kind == MOUNT_WORKSPACE && plan->workspace &&
+            (child->workspace = rootfs_take(plan->workspace, false, row->attr, STAGE_WORKSPACE, fault)) < 0)
+            return child->workspace;
+    }
+    return 0;
+}
+
+/* user_namespaces(7): setgroups is denied before gid_map is written; one line, one id. The child is ours and not yet waited for, so
+ * its pid cannot have become somebody else's. */
+static int write_maps(const struct plan *plan, pid_t pid, struct fault *fault)
+{
+    char path[32], map[64];
+    SYS_CLOSES int dir = -1;
+    int result;
+
+    snprintf(path, sizeof path, "/proc/%d", (int)pid);
+    dir = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (dir < 0)
+        return fault_set(fault, STAGE_IDMAP, errno, "mount /proc", "%s: cannot be opened", path);
+    if ((result = sys_write_file(dir, "setgroups", "deny")) < 0)
+        return fault_set(fault, STAGE_IDMAP, -result, NULL, "setgroups cannot be denied");
+    snprintf(map, sizeof map, "%d %u 1", POLICY_UID, plan->host_gid);
+    if ((result = sys_write_file(dir, "gid_map", map)) < 0)
+        return fault_set(fault, STAGE_IDMAP, -result, "is it a valid id in bivy's own user namespace? (--host-gid)",
+                         "no free ids: host group %u cannot be mapped", plan->host_gid);
+    snprintf(map, sizeof map, "%d %u 1", POLICY_UID, plan->host_uid);
+    if ((result = sys_write_file(dir, "uid_map", map)) < 0)
+        return fault_set(fault, STAGE_IDMAP, -result, "is it a valid id in bivy's own user namespace? (--host-uid)",
+                         "no free ids: host user %u cannot be mapped", plan->host_uid);
+    return 0;
+}
+
+static const char *clone_mend(int error)
+{
+    switch (error) {
+    case EPERM:
+        return "user namespaces are not allowed here: sysctl kernel.unprivileged_userns_clone=1, or "
+               "kernel.apparmor_restrict_unprivileged_userns=0, or run in a container that may";
+    case ENOSPC:
+        return "raise sysctl user.max_user_namespaces and its kin, or end other sandboxes";
+    case EACCES:
+        return "bivy's own cgroup and --cgroup-parent must lie below one directory that is yours (cgroup.procs too)";
+    case EAGAIN:
+        return "the leaf's or the user's process limit is reached";
+    case EBUSY:
+        return "the cgroup parent must not be in threaded mode";
+    case ENOSYS:
+    case EINVAL:
+        return "bivy needs Linux 5.15 or newer";
+    default:
+        return NULL;
+    }
+}
+
+static int clone_child(struct child *child, struct launched *launched, struct fault *fault)
+{
+    uint64_t namespaces = 0;
+    int pidfd = -1;
+    pid_t pid;
+
+    for (size_t i = 0; i < POLICY_NAMESPACES; i++)
+        if (policy_namespaces[i].flag != CLONE_NEWCGROUP) /* that one comes once the child is in its leaf everywhere */
+            namespaces |= policy_namespaces[i].flag;
+    struct clone_args args = {
+        .flags = namespaces | CLONE_PIDFD | CLONE_INTO_CGROUP,
+        .pidfd = (uint64_t)(uintptr_t)&pidfd,
+        .exit_signal = SIGCHLD,
+        .cgroup = (uint64_t)(unsigned)child->cgroup->leaf,
+    };
+    pid = sys_clone3(&args);
+    if (pid == 0)
+        child_main(child);
+    if (pid < 0)
+        return fault_set(fault, STAGE_CLONE, -pid, clone_mend(-pid), "clone3 into new namespaces and %.200s", child->cgroup->path);
+    launched->pid = pid;
+    launched->pidfd = pidfd;
+    return 0;
+}
+
+/* The sandbox was cloned and the rest of the launch failed. If that is because the child had a fault of its own and is gone, its
+ * word counts; in any case it must not outlive this. */
+static void abandon(struct launched *launched, struct fault *fault)
+{
+    struct pollfd gone = {.fd = launched->pidfd, .events = POLLIN};
+    struct message message;
+
+    sys_close(&launched->lifeline);
+    if (poll(&gone, 1, 10) <= 0) /* a moment for its last word */
+        sys_pidfd_send_signal(launched->pidfd, SIGKILL);
+    if (poll(&gone, 1, 1000) > 0)
+        waitpid(launched->pid, NULL, WNOHANG);
+    ssize_t got = read(launched->up, &message, sizeof message);
+    if (got > 0 && message_valid(&message, (size_t)got) && message.kind == MESSAGE_FAULT)
+        *fault = message.fault;
+}
+
+int launch(struct child *child, struct launched *launched, struct fault *fault)
+{
+    int result;
+
+    *launched = (struct launched){.pidfd = -1, .up = -1, .lifeline = -1};
+    child->up = child->lifeline = -1;
+    child->rootfs = child->workspace = -1;
+    if ((result = privileges_prepare(fault)) < 0 || (result = open_pipe(&launched->up, &child->up, fault)) < 0 ||
+        (result = open_pipe(&child->lifeline, &launched->lifeline, fault)) < 0 || (result = take_places(child, fault)) < 0)
+        goto out;
+    /* Root's groups would go along, and inside setgroups is denied. An ordinary user's cannot be given up (user_namespaces(7)). */
+    if (child->plan->privileged && setgroups(0, NULL) < 0) {
+        result = fault_set(fault, STAGE_IDMAP, errno, NULL, "supplementary groups cannot be dropped");
+        goto out;
+    }
+    fcntl(launched->up, F_SETFL, O_NONBLOCK);
+    if ((result = clone_child(child, launched, fault)) < 0 || (result = write_maps(child->plan, launched->pid, fault)) < 0)
+        goto out;
+    if (write(launched->lifeline, "G", 1) != 1)
+        result = fault_set(fault, STAGE_IDMAP, errno, NULL, "the sandbox is gone before it began");
+out:
+    sys_close(&child->up); /* ours must be closed, or its end would never be seen */
+    if (result < 0 && launched->pidfd >= 0)
+        abandon(launched, fault);
+    sys_close(&child->lifeline);
+    sys_close(&child->rootfs);
+    sys_close(&child->workspace);
+    return result;
+}
+
+void launch_release(struct launched *launched)
+{
+    sys_close(&launched->lifeline);
+    sys_close(&launched->up);
+    sys_close(&launched->pidfd);
+}

@@ -1,0 +1,268 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cgroup.h"
+#include "facts.h"
+#include "launch.h"
+#include "options.h"
+#include "outcome.h"
+#include "plan.h"
+#include "report.h"
+#include "streams.h"
+#include "supervise.h"
+#include "sys.h"
+#include "version.h"
+
+/* Theory of operation: docs/ARCHITECTURE.md. This file is the host side of a run from top to bottom; the other side is child.c. */
+
+/* Everything of a run that must be undone, in the order in which it is acquired. */
+struct host {
+    struct facts facts;
+    struct plan plan;
+    struct cgroup cgroup;
+    bool leaf;
+    struct streams streams;
+    struct progress *progress;
+    struct launched launched;
+    int signals;
+    struct report report;
+};
+
+/* A caller may have closed 0, 1 or 2: the next descriptor opened would land there and be taken for a stream. */
+static bool standard_descriptors(void)
+{
+    for (int fd = 0; fd < 3; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd ? O_WRONLY : O_RDONLY) != fd)
+            return false;
+    return true;
+}
+
+/* Soft limits of the caller's that would hurt bivy itself. The sandbox's own are set by the child. */
+static void own_rlimits(void)
+{
+    static const int resources[] = {RLIMIT_NOFILE, RLIMIT_FSIZE, RLIMIT_AS, RLIMIT_DATA, RLIMIT_CPU, RLIMIT_STACK, RLIMIT_NPROC};
+
+    for (size_t i = 0; i < sizeof resources / sizeof resources[0]; i++) {
+        struct rlimit limit;
+        if (getrlimit(resources[i], &limit) == 0 && limit.rlim_cur != limit.rlim_max) {
+            limit.rlim_cur = limit.rlim_max;
+            setrlimit(resources[i], &limit);
+        }
+    }
+}
+
+static int make_id(char id[PLAN_ID_TEXT], struct fault *fault)
+{
+    static const char letters[] = "0123456789abcdefghijkmnpqrstuvwx"; /* 32: five bits each; no l or o */
+    unsigned char random[12];
+
+    if (getrandom(random, sizeof random, GRND_NONBLOCK) != (ssize_t)sizeof random)
+        return fault_set(fault, STAGE_PLAN, errno, "wait until the kernel's random generator is seeded", "getrandom");
+    for (size_t i = 0; i < sizeof random; i++)
+        id[i] = letters[random[i] % 32];
+    id[sizeof random] = '\0';
+    return 0;
+}
+
+static int decide(const struct spec *spec, struct host *host, struct fault *fault)
+{
+    char id[PLAN_ID_TEXT];
+    int result;
+
+    if ((result = facts_gather(spec, &host->facts, fault)) < 0 || (result = make_id(id, fault)) < 0)
+        return result;
+    return plan_make(spec, &host->facts, id, getenv, &host->plan, fault);
+}
+
+static int share_progress(struct host *host, struct fault *fault)
+{
+    void *page = mmap(NULL, sizeof *host->progress, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+    if (page == MAP_FAILED)
+        return fault_set(fault, STAGE_CLONE, errno, NULL, "no shared page for progress");
+    host->progress = page;
+    host->progress->stage = STAGE_CLONE;
+    return 0;
+}
+
+static void read_outcome(struct host *host, struct outcome *outcome)
+{
+    outcome->have_readings = cgroup_read(&host->cgroup, &outcome->readings) == 0;
+    outcome->enforced = host->cgroup.enforced;
+    if (outcome->readings.oom_kills > 0)
+        cgroup_oom_victim(&host->cgroup, outcome->victim, sizeof outcome->victim);
+    outcome->out.seen = host->streams.out.seen;
+    outcome->out.passed = host->streams.out.passed;
+    outcome->out.truncated = stream_truncated(&host->streams.out);
+    outcome->err.seen = host->streams.err.seen;
+    outcome->err.passed = host->streams.err.passed;
+    outcome->err.truncated = stream_truncated(&host->streams.err);
+}
+
+/* Ends what is left of the sandbox and removes the leaf, or says in the outcome what would not go. */
+static void undo(struct host *host, struct outcome *outcome)
+{
+    int result;
+
+    launch_release(&host->launched); /* pid 1, should it live, sees the lifeline end */
+    if (!host->leaf)
+        return;
+    if (outcome->kind == OUTCOME_STUCK || outcome->kind == OUTCOME_SETUP_FAILED || cgroup_populated(&host->cgroup))
+        cgroup_kill(&host->cgroup);
+    /* What is stuck will not go within any time that a caller would wait. */
+    result = cgroup_remove(&host->cgroup, sys_now() + (outcome->kind == OUTCOME_STUCK ? 0 : 300000000u));
+    if (result < 0)
+        snprintf(outcome->residue[0], sizeof outcome->residue[0], "cgroup leaf %.180s: %s; bivy clean removes it later",
+                 host->cgroup.path, errno_name(-result));
+    cgroup_close(&host->cgroup);
+    host->leaf = false;
+}
+
+/* The story of a run. 0 when the sandbox was started and supervised, whatever became of it. */
+static int run(const struct spec *spec, struct host *host, struct outcome *outcome)
+{
+    struct fault *fault = &outcome->fault;
+    struct child child = {.plan = &host->plan, .cgroup = &host->cgroup, .streams = &host->streams};
+    int result;
+
+    if ((result = host->signals = supervise_signals(fault)) < 0 || (result = decide(spec, host, fault)) < 0 ||
+        (result = share_progress(host, fault)) < 0 || (result = cgroup_create(&host->plan, &host->cgroup, fault)) < 0)
+        return result;
+    host->leaf = true;
+    if ((result = streams_open(&host->plan, &host->streams, fault)) < 0)
+        return result;
+    child.progress = host->progress;
+    if ((result = launch(&child, &host->launched, fault)) < 0)
+        return result;
+    streams_close_child(&host->streams);
+    supervise(&host->plan, &host->cgroup, &host->launched, &host->streams, host->progress, host->signals, outcome);
+    return 0;
+}
+
+static int run_main(const struct spec *spec, const struct fault *early)
+{
+    struct host host = {.facts = FACTS_NONE,
+                        .streams = {.out = {.in = -1, .out = -1}, .err = {.in = -1, .out = -1}, .in = {.in = -1, .out = -1}, .child = {-1, -1, -1}},
+                        .launched = {.pidfd = -1, .up = -1, .lifeline = -1},
+                        .signals = -1,
+                        .report = {.fd = -1}};
+    struct timespec wall;
+    struct outcome outcome = {.kind = OUTCOME_SETUP_FAILED, .started = sys_now()};
+    struct fault trouble;
+    int status;
+
+    clock_gettime(CLOCK_REALTIME, &wall);
+    outcome.started_wall = (int64_t)wall.tv_sec * 1000000000 + wall.tv_nsec;
+    if (report_open(spec->report, &host.report, &outcome.fault) == 0) {
+        if (early)
+            outcome.fault = *early;
+        else if (run(spec, &host, &outcome) == 0 || host.leaf)
+            read_outcome(&host, &outcome);
+    } else if (early) {
+        report_fault(&outcome.fault);
+        outcome.fault = *early;
+    }
+    undo(&host, &outcome);
+    status = report_status(&outcome);
+    if (outcome.kind == OUTCOME_SETUP_FAILED)
+        report_fault(&outcome.fault);
+    if (spec->summary)
+        report_summary(&host.plan, &outcome);
+    if (report_write(&host.report, spec, host.plan.id[0] ? &host.plan : NULL, &outcome, &trouble) < 0) {
+        report_fault(&trouble);
+        status = 125;
+    }
+    report_release(&host.report);
+    streams_release(&host.streams);
+    plan_release(&host.plan);
+    facts_release(&host.facts);
+    return status;
+}
+
+static int plan_main(const struct spec *spec)
+{
+    struct host host = {.facts = FACTS_NONE};
+    struct fault fault;
+    int status = 0;
+
+    if (decide(spec, &host, &fault) < 0) {
+        report_fault(&fault);
+        status = 125;
+    } else if (plan_print(&host.plan, stdout) < 0) {
+        fault_set(&fault, STAGE_REPORT, EIO, NULL, "the plan could not be written to stdout");
+        report_fault(&fault);
+        status = 125;
+    }
+    plan_release(&host.plan);
+    facts_release(&host.facts);
+    return status;
+}
+
+static int clean_main(const struct spec *spec)
+{
+    struct facts facts = FACTS_NONE;
+    struct cgroup_sweep sweep = {0};
+    struct fault fault;
+    char parent[PATH_MAX];
+    bool ours;
+
+    if (facts_host(&facts, &fault) < 0 ||
+        plan_cgroup_parent(spec->cgroup_parent, facts.privileged, &facts.cgroups, parent, &ours, &fault) < 0 ||
+        cgroup_sweep(&facts.cgroups, parent, &sweep, &fault) < 0) {
+        report_fault(&fault);
+        return 125;
+    }
+    printf("removed %u, live %u, stuck %u\n", sweep.removed, sweep.live, sweep.stuck);
+    return sweep.stuck ? 1 : 0;
+}
+
+int main(int argc, char **argv)
+{
+    struct spec spec;
+    struct fault fault;
+    int status;
+
+    if (!standard_descriptors())
+        return 125; /* no descriptor to say it on */
+    own_rlimits();
+    if (options_parse(argc, argv, &spec, &fault) < 0) {
+        if (spec.verb == VERB_RUN && spec.report) {
+            status = run_main(&spec, &fault);
+        } else {
+            report_fault(&fault);
+            status = 125;
+        }
+        options_release(&spec);
+        return status;
+    }
+    switch (spec.verb) {
+    case VERB_RUN:
+        status = run_main(&spec, NULL);
+        break;
+    case VERB_PLAN:
+        status = plan_main(&spec);
+        break;
+    case VERB_CLEAN:
+        status = clean_main(&spec);
+        break;
+    case VERB_VERSION:
+        status = printf("bivy %s\n", BIVY_VERSION) < 0 ? 125 : 0;
+        break;
+    case VERB_HELP:
+    default:
+        (spec.summary ? options_roff : options_help)(stdout);
+        status = 0;
+        break;
+    }
+    options_release(&spec);
+    return status;
+}

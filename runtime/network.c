@@ -1,0 +1,150 @@
+#include "network.h"
+
+#include <errno.h>
+#include <linux/if.h>
+#include <linux/if_arp.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include "sys.h"
+
+/* The whole need is one dump of links and one change of a flag, so this speaks rtnetlink itself; the unit tests hold it against
+ * libmnl. Every message is checked for length before it is looked into, although the kernel is the only sender. */
+
+#define LOOPBACK_INDEX 1 /* the first device of every network namespace (net/core/dev.c) */
+
+struct link_request {
+    struct nlmsghdr header;
+    struct ifinfomsg link;
+};
+
+static int open_netlink(void)
+{
+    int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+    struct timeval patience = {.tv_sec = 1};
+
+    if (fd >= 0)
+        setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    return fd < 0 ? -errno : fd;
+}
+
+static int ask(int fd, uint16_t type, uint16_t flags, uint32_t sequence, const struct ifinfomsg *link)
+{
+    struct link_request request = {
+        .header = {.nlmsg_len = sizeof request, .nlmsg_type = type, .nlmsg_flags = (uint16_t)(NLM_F_REQUEST | flags), .nlmsg_seq = sequence},
+        .link = *link,
+    };
+    struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
+
+    if (sendto(fd, &request, sizeof request, 0, (struct sockaddr *)&kernel, sizeof kernel) != (ssize_t)sizeof request)
+        return errno ? -errno : -EIO;
+    return 0;
+}
+
+/* Gives the length of one datagram from the kernel; anybody else's is refused. */
+static ssize_t answer(int fd, void *buffer, size_t size)
+{
+    struct sockaddr_nl from = {0};
+    socklen_t length = sizeof from;
+    ssize_t got;
+
+    do
+        got = recvfrom(fd, buffer, size, MSG_TRUNC, (struct sockaddr *)&from, &length);
+    while (got < 0 && errno == EINTR);
+    if (got < 0)
+        return -errno;
+    if (length != sizeof from || from.nl_family != AF_NETLINK || from.nl_pid != 0 || (size_t)got > size)
+        return -EPROTO;
+    return got;
+}
+
+static int take_link(const unsigned char *body, size_t length, struct network_links *links)
+{
+    struct ifinfomsg link;
+
+    if (length < sizeof link)
+        return -EPROTO;
+    memcpy(&link, body, sizeof link);
+    links->count++;
+    links->only_lo = links->count == 1 && link.ifi_type == ARPHRD_LOOPBACK && link.ifi_index == LOOPBACK_INDEX;
+    if (link.ifi_flags & IFF_UP)
+        links->up = true;
+    return 0;
+}
+
+int network_parse(const void *datagram, size_t length, unsigned sequence, struct network_links *links)
+{
+    const unsigned char *at = datagram;
+
+    while (length > 0) {
+        struct nlmsghdr header;
+        int result = 0, error = 0;
+
+        if (length < sizeof header)
+            return -EPROTO;
+        memcpy(&header, at, sizeof header);
+        if (header.nlmsg_len < sizeof header || header.nlmsg_len > length || header.nlmsg_seq != sequence)
+            return -EPROTO;
+        switch (header.nlmsg_type) {
+        case NLMSG_DONE:
+            return 0;
+        case NLMSG_ERROR: /* an answer with error 0 is the acknowledgement that was asked for */
+            if (header.nlmsg_len < sizeof header + sizeof error)
+                return -EPROTO;
+            memcpy(&error, at + sizeof header, sizeof error);
+            return error > 0 ? -EPROTO : error;
+        case RTM_NEWLINK:
+            result = take_link(at + sizeof header, header.nlmsg_len - sizeof header, links);
+            break;
+        default:
+            return -EPROTO;
+        }
+        if (result < 0)
+            return result;
+        size_t step = NLMSG_ALIGN(header.nlmsg_len);
+        if (step >= length)
+            break;
+        at += step;
+        length -= step;
+    }
+    return 1;
+}
+
+/* Sends one request and reads until its answer is complete. */
+static int talk(uint16_t type, uint16_t flags, const struct ifinfomsg *link, struct network_links *links)
+{
+    static _Alignas(struct nlmsghdr) unsigned char buffer[16 * 1024];
+    const uint32_t sequence = 1;
+    SYS_CLOSES int fd = open_netlink();
+    int result = fd < 0 ? fd : ask(fd, type, flags, sequence, link);
+
+    if (result < 0)
+        return result;
+    do {
+        ssize_t got = answer(fd, buffer, sizeof buffer);
+        result = got < 0 ? (int)got : network_parse(buffer, (size_t)got, sequence, links);
+    } while (result > 0);
+    return result;
+}
+
+int network_dump(struct network_links *links)
+{
+    struct ifinfomsg all = {.ifi_family = AF_UNSPEC};
+
+    *links = (struct network_links){0};
+    return talk(RTM_GETLINK, NLM_F_DUMP, &all, links);
+}
+
+int network_loopback(struct fault *fault)
+{
+    struct ifinfomsg up = {.ifi_family = AF_UNSPEC, .ifi_index = LOOPBACK_INDEX, .ifi_flags = IFF_UP, .ifi_change = IFF_UP};
+    struct network_links unused = {0};
+    int result = talk(RTM_NEWLINK, NLM_F_ACK, &up, &unused);
+
+    return result < 0 ? fault_set(fault, STAGE_NETWORK, -result, NULL, "lo cannot be brought up") : 0;
+}

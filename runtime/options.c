@@ -1,0 +1,449 @@
+#include "options.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sys.h"
+#include "units.h"
+
+#define KIB ((uint64_t)1 << 10)
+#define MIB ((uint64_t)1 << 20)
+#define TIB ((uint64_t)1 << 40)
+#define MS ((uint64_t)1000000)
+#define SECOND (1000 * MS)
+#define HOUR (3600 * SECOND)
+
+enum form { SIZE, SIZE_OR_NONE, TIME, MILLI, COUNT, TEXT, CHOICE, ENVIRONMENT, LIMITS, FLAG, PROFILE };
+
+static const char *const network_words[] = {"none", "loopback", NULL};
+static const char *const switch_words[] = {"off", "on", NULL};
+static const char *const limit_words[] = {"memory", "swap", "cpu", "pids", NULL};
+
+const char *limit_name(enum limit limit)
+{
+    return limit_words[limit];
+}
+
+#define FIELD(name) offsetof(struct spec, name)
+
+/* One row an option: everything that parses, documents or completes it comes from here. */
+static const struct option {
+    const char *name;
+    char letter;
+    enum form form;
+    size_t field;
+    uint64_t low, high;
+    const char *const *words;
+    const char *value; /* as the help shows it */
+    const char *help;
+} table[] = {
+    /* clang-format off */
+    {"rootfs", 0, TEXT, FIELD(rootfs), 0, 0, NULL, "DIR",
+     "the root file system, read-only inside; default /var/lib/bivy/rootfs, for an ordinary user first ~/.local/share/bivy/rootfs; "
+     "$BIVY_ROOTFS overrides the default"},
+    {"workspace", 'w', TEXT, FIELD(workspace), 0, 0, NULL, "DIR",
+     "bound read-write at /workspace; without it /workspace is empty scratch"},
+    {"memory", 0, SIZE, FIELD(memory), 4 * MIB, TIB, NULL, "SIZE", "memory, page cache and scratch together; no swap; default 256M"},
+    {"cpus", 0, MILLI, FIELD(cpu), 10, 512000, NULL, "N", "processors' worth of time, 0.01 to 512; default 0.5"},
+    {"pids", 0, COUNT, FIELD(pids), 2, 4194304, NULL, "N", "processes and threads, bivy's own pid 1 included; default 50"},
+    {"timeout", 0, TIME, FIELD(timeout), 10 * MS, 168 * HOUR, NULL, "TIME", "from the start of the run; default 30s"},
+    {"kill-after", 0, TIME, FIELD(kill_after), 0, HOUR, NULL, "TIME", "grace between SIGTERM and SIGKILL; default 2s"},
+    {"scratch", 0, SIZE, FIELD(scratch), 64 * KIB, TIB, NULL, "SIZE",
+     "the tmpfs behind /tmp, /var/tmp, /run, /dev/shm and the home directory, charged to --memory; default half of --memory"},
+    {"scratch-inodes", 0, COUNT, FIELD(scratch_inodes), 64, 1u << 30, NULL, "N", "files in scratch; default 32768"},
+    {"open-files", 0, COUNT, FIELD(open_files), 16, 1048576, NULL, "N", "descriptors a process may open; default 1024"},
+    {"network", 0, CHOICE, FIELD(network), 0, 0, network_words, "none|loopback", "none: lo is down; loopback: lo is up; default none"},
+    {"env", 'e', ENVIRONMENT, 0, 0, 0, NULL, "K[=V]", "set a variable, or pass the caller's on; may be repeated"},
+    {"interactive", 'i', FLAG, FIELD(interactive), 0, 0, NULL, NULL, "pass stdin on; without it the command reads /dev/null"},
+    {"affinity", 0, CHOICE, FIELD(affinity), 0, 0, switch_words, "on|off",
+     "let the command see only as many processors as --cpus rounds up to; default on"},
+    {"max-output", 0, SIZE_OR_NONE, FIELD(max_output), 1 * KIB, TIB, NULL, "SIZE|none",
+     "kept of stdout and of stderr each: the first half live, the last half at the end; default 1M"},
+    {"output-limit", 0, SIZE_OR_NONE, FIELD(output_limit), 1 * KIB, TIB, NULL, "SIZE|none",
+     "end the command once a stream has written more; default 64M, or --max-output if that is more"},
+    {"report", 0, TEXT, FIELD(report), 0, 0, NULL, "FILE|fd:N", "write the record, one JSON object, there"},
+    {"summary", 0, FLAG, FIELD(summary), 0, 0, NULL, NULL, "one line for people on stderr at the end"},
+    {"cgroup-parent", 0, TEXT, FIELD(cgroup_parent), 0, 0, NULL, "PATH",
+     "where the leaf is made, below every hierarchy's mount; default for root /bivy, for others the directory of their own cgroup"},
+    {"host-uid", 0, COUNT, FIELD(host_uid), 1, 0xfffffffe, NULL, "ID", "host user the sandbox runs as (root only); default the workspace's owner"},
+    {"host-gid", 0, COUNT, FIELD(host_gid), 1, 0xfffffffe, NULL, "ID", "host group likewise"},
+    {"unenforced", 0, LIMITS, FIELD(unenforced), 0, 0, limit_words, "memory|swap|cpu|pids",
+     "run even where the host cannot enforce this limit, and say so in the record; may be repeated"},
+    {"profile", 0, PROFILE, 0, 0, 0, NULL, "NAME",
+     "options from the file NAME, or from NAME in ~/.config/bivy/profiles or /etc/bivy/profiles, as if they stood here"},
+    /* clang-format on */
+};
+#define OPTION_COUNT (sizeof table / sizeof table[0])
+
+static const struct verb_row {
+    const char *name;
+    enum verb verb;
+    bool command; /* takes a command */
+    const char *help;
+} verbs[] = {
+    {"run", VERB_RUN, true, "run one command in a fresh sandbox"},
+    {"plan", VERB_PLAN, true, "print as JSON what run would do; touch nothing"},
+    {"clean", VERB_CLEAN, false, "sweep what a crash left behind"},
+    {"help", VERB_HELP, false, "this text"},
+    {"version", VERB_VERSION, false, "the version"},
+};
+#define VERB_COUNT (sizeof verbs / sizeof verbs[0])
+
+void options_defaults(struct spec *spec)
+{
+    *spec = (struct spec){
+        .verb = VERB_HELP,
+        .memory = 256 * MIB,
+        .cpu = 500,
+        .pids = 50,
+        .scratch = 0, /* half of --memory, decided below */
+        .scratch_inodes = 32768,
+        .open_files = 1024,
+        .timeout = 30 * SECOND,
+        .kill_after = 2 * SECOND,
+        .max_output = 1 * MIB,
+        .output_limit = 0, /* decided below: it follows --max-output */
+        .host_uid = SPEC_UNSET_ID,
+        .host_gid = SPEC_UNSET_ID,
+        .network = NETWORK_NONE,
+        .affinity = true,
+    };
+}
+
+void options_release(struct spec *spec)
+{
+    free(spec->env);
+    spec->env = NULL;
+    spec->env_count = 0;
+}
+
+static int bad_option(const struct option *option, int error, const char *value, struct fault *fault)
+{
+    static const char *const mends[] = {
+        [SIZE] = "write it like 256M or 1.5G (B, K, M, G, T)",
+        [SIZE_OR_NONE] = "write it like 1M or 1.5G (B, K, M, G, T), or none",
+        [TIME] = "write it like 30s, 500ms, 2m or 1h",
+        [MILLI] = "write it like 0.5 or 2, three decimals at the most",
+        [COUNT] = "write a plain decimal number",
+        [TEXT] = "it may not be empty",
+        [CHOICE] = "use one of the words that `bivy help` shows",
+        [LIMITS] = "use memory, swap, cpu or pids",
+        [ENVIRONMENT] = "write NAME=VALUE, or NAME to pass the caller's on",
+    };
+    const char *why = error == -ERANGE ? "is out of range" : "is not understood";
+
+    return fault_set(fault, STAGE_OPTIONS, 0, mends[option->form], "--%s %.200s: the value %s (--%s %s)", option->name,
+                     *value ? value : "\"\"", why, option->name, option->value);
+}
+
+static int word_index(const char *const *words, const char *value)
+{
+    for (int i = 0; words[i]; i++)
+        if (!strcmp(words[i], value))
+            return i;
+    return -EINVAL;
+}
+
+static int add_env(struct spec *spec, const char *value)
+{
+    char **env;
+
+    if (!*value || *value == '=')
+        return -EINVAL;
+    env = realloc(spec->env, (spec->env_count + 1) * sizeof *env);
+    if (!env)
+        return -ENOMEM;
+    spec->env = env;
+    env[spec->env_count++] = (char *)(uintptr_t)value;
+    return 0;
+}
+
+static int load_profile(struct spec *spec, const char *name, struct fault *fault);
+
+static int set_value(struct spec *spec, const struct option *option, const char *value, struct fault *fault)
+{
+    char *field = (char *)spec + option->field;
+    uint64_t *number = (uint64_t *)(void *)field;
+    int result = 0;
+
+    switch (option->form) {
+    case SIZE_OR_NONE:
+        if (!strcmp(value, "none")) {
+            *number = SPEC_UNLIMITED;
+            break;
+        }
+        result = units_size(value, option->low, option->high, number);
+        break;
+    case SIZE:
+        result = units_size(value, option->low, option->high, number);
+        break;
+    case TIME:
+        result = units_time(value, option->low, option->high, number);
+        break;
+    case MILLI:
+        result = units_milli(value, option->low, option->high, number);
+        break;
+    case COUNT:
+        result = units_count(value, option->low, option->high, number);
+        break;
+    case TEXT:
+        result = *value ? 0 : -EINVAL;
+        *(const char **)(void *)field = value;
+        break;
+    case CHOICE:
+        result = word_index(option->words, value);
+        if (result >= 0 && option->words == network_words)
+            *(enum network *)(void *)field = (enum network)result;
+        else if (result >= 0)
+            *(bool *)(void *)field = result > 0;
+        break;
+    case LIMITS:
+        result = word_index(option->words, value);
+        if (result >= 0)
+            *(unsigned *)(void *)field |= 1u << result;
+        break;
+    case ENVIRONMENT:
+        result = add_env(spec, value);
+        break;
+    case FLAG:
+        *(bool *)(void *)field = true;
+        break;
+    case PROFILE:
+        return load_profile(spec, value, fault);
+    }
+    return result < 0 ? bad_option(option, result, value, fault) : 0;
+}
+
+static const struct option *find(const char *name, size_t length)
+{
+    for (size_t i = 0; i < OPTION_COUNT; i++)
+        if (strlen(table[i].name) == length && !memcmp(table[i].name, name, length))
+            return &table[i];
+    return NULL;
+}
+
+static const struct option *find_letter(char letter)
+{
+    for (size_t i = 0; i < OPTION_COUNT; i++)
+        if (letter && table[i].letter == letter)
+            return &table[i];
+    return NULL;
+}
+
+/* Profiles are read once and kept: the spec points into them. */
+static char profile_text[16 * 1024];
+
+static int load_profile(struct spec *spec, const char *name, struct fault *fault)
+{
+    char path[512];
+    const char *config = getenv("XDG_CONFIG_HOME"), *home = getenv("HOME");
+    ssize_t got = -ENOENT;
+
+    if (profile_text[0])
+        return fault_set(fault, STAGE_OPTIONS, 0, "put everything into one profile", "--profile %.200s: only one may be given", name);
+    if (!*name)
+        return fault_set(fault, STAGE_OPTIONS, 0, "name a profile", "--profile: the name is empty");
+    if (strchr(name, '/')) {
+        got = sys_read_file(AT_FDCWD, name, profile_text, sizeof profile_text);
+    } else {
+        if (config && *config && snprintf(path, sizeof path, "%s/bivy/profiles/%s", config, name) < (int)sizeof path)
+            got = sys_read_file(AT_FDCWD, path, profile_text, sizeof profile_text);
+        else if (home && *home && snprintf(path, sizeof path, "%s/.config/bivy/profiles/%s", home, name) < (int)sizeof path)
+            got = sys_read_file(AT_FDCWD, path, profile_text, sizeof profile_text);
+        if (got == -ENOENT && snprintf(path, sizeof path, "/etc/bivy/profiles/%s", name) < (int)sizeof path)
+            got = sys_read_file(AT_FDCWD, path, profile_text, sizeof profile_text);
+    }
+    if (got < 0)
+        return fault_set(fault, STAGE_OPTIONS, (int)-got, "name a file by its path, or put it into /etc/bivy/profiles",
+                         "--profile %.200s: cannot be read", name);
+    if (strlen(profile_text) != (size_t)got)
+        return fault_set(fault, STAGE_OPTIONS, 0, "a profile is plain text", "--profile %.200s: holds a NUL byte", name);
+    return options_profile(profile_text, name, spec, fault);
+}
+
+int options_profile(char *text, const char *name, struct spec *spec, struct fault *fault)
+{
+    unsigned number = 0;
+
+    for (char *line = text, *next; line && *line; line = next) {
+        number++;
+        next = strchr(line, '\n');
+        if (next)
+            *next++ = '\0';
+        while (*line == ' ' || *line == '\t')
+            line++;
+        if (!*line || *line == '#')
+            continue;
+        size_t span = strcspn(line, " \t");
+        char *value = line + span;
+        while (*value == ' ' || *value == '\t')
+            *value++ = '\0';
+        for (char *end = value + strlen(value); end > value && (end[-1] == ' ' || end[-1] == '\t' || end[-1] == '\r');)
+            *--end = '\0';
+        const struct option *option = find(line, span);
+        if (!option || option->form == PROFILE)
+            return fault_set(fault, STAGE_OPTIONS, 0, "each line is an option's name without dashes, blanks, and its value",
+                             "profile %.100s, line %u: no such option \"%.100s\"", name, number, line);
+        if ((option->form == FLAG) != !*value)
+            return fault_set(fault, STAGE_OPTIONS, 0, "each line is an option's name without dashes, blanks, and its value",
+                             "profile %.100s, line %u: \"%.100s\" %s", name, number, option->name,
+                             *value ? "takes no value" : "needs a value");
+        int result = set_value(spec, option, value, fault);
+        if (result < 0)
+            return result;
+    }
+    return 0;
+}
+
+static int parse_verb(const char *name, struct spec *spec, bool *command, struct fault *fault)
+{
+    for (size_t i = 0; i < VERB_COUNT; i++)
+        if (!strcmp(verbs[i].name, name)) {
+            spec->verb = verbs[i].verb;
+            *command = verbs[i].command;
+            return 0;
+        }
+    if (!strcmp(name, "--help") || !strcmp(name, "-h")) {
+        spec->verb = VERB_HELP;
+        return 0;
+    }
+    if (!strcmp(name, "--version")) {
+        spec->verb = VERB_VERSION;
+        return 0;
+    }
+    return fault_set(fault, STAGE_OPTIONS, 0, "bivy help lists what there is", "no such subcommand: %.200s", name);
+}
+
+static const struct option *option_of(const char *word)
+{
+    if (word[1] == '-')
+        return find(word + 2, strcspn(word + 2, "="));
+    return word[2] ? NULL : find_letter(word[1]);
+}
+
+/* One option at argv[*at]; moves *at behind it and its value. */
+static int parse_option(char **argv, int *at, struct spec *spec, struct fault *fault)
+{
+    const char *word = argv[(*at)++];
+    const char *equals = word[1] == '-' ? strchr(word, '=') : NULL;
+    const char *value = equals ? equals + 1 : NULL;
+    const struct option *option = option_of(word);
+
+    if (!option)
+        return fault_set(fault, STAGE_OPTIONS, 0, "bivy help lists the options; put -- before a command that begins with a dash",
+                         "unknown option: %.200s", word);
+    if (option->form == FLAG) {
+        if (value)
+            return fault_set(fault, STAGE_OPTIONS, 0, NULL, "--%s takes no value", option->name);
+        value = "";
+    } else if (!value) {
+        if (!argv[*at])
+            return fault_set(fault, STAGE_OPTIONS, 0, NULL, "--%s needs a value: --%s %s", option->name, option->name, option->value);
+        value = argv[(*at)++];
+    }
+    return set_value(spec, option, value, fault);
+}
+
+int options_parse(int argc, char **argv, struct spec *spec, struct fault *fault)
+{
+    bool command = false;
+    struct fault later;
+    int at = 1, result, bad = 0;
+
+    options_defaults(spec);
+    if (argc < 2)
+        return fault_set(fault, STAGE_OPTIONS, 0, "try: bivy run -- sh -c 'echo hi'", "no subcommand was given");
+    if ((result = parse_verb(argv[at++], spec, &command, fault)) < 0)
+        return result;
+    while (argv[at] && argv[at][0] == '-' && argv[at][1]) {
+        if (!strcmp(argv[at], "--")) {
+            at++;
+            break;
+        }
+        if ((spec->verb == VERB_HELP || spec->verb == VERB_VERSION) && !strcmp(argv[at], "--roff")) {
+            at++;
+            spec->summary = true; /* help for the man page */
+            continue;
+        }
+        if (command && (!strcmp(argv[at], "--help") || !strcmp(argv[at], "-h"))) {
+            spec->verb = VERB_HELP;
+            return 0;
+        }
+        /* After the first fault the rest is still read, so that a --report behind it gets its record; but not behind an
+         * unknown option, of which nobody can tell whether the next word is its value. */
+        bool known = option_of(argv[at]) != NULL;
+        result = parse_option(argv, &at, spec, bad ? &later : fault);
+        bad = bad ? bad : result;
+        if (result < 0 && !known)
+            break;
+    }
+    if (bad)
+        return bad;
+    if (command && !argv[at])
+        return fault_set(fault, STAGE_OPTIONS, 0, "put the command behind --: bivy run -- sh -c 'echo hi'", "no command was given");
+    if (command && !argv[at][0])
+        return fault_set(fault, STAGE_OPTIONS, 0, "name a program", "the command's name is empty");
+    if (!command && argv[at])
+        return fault_set(fault, STAGE_OPTIONS, 0, "bivy help shows the form", "one word too many: %.200s", argv[at]);
+    spec->argv = command ? &argv[at] : NULL;
+    if (spec->scratch == 0)
+        spec->scratch = spec->memory / 2;
+    if (spec->output_limit == 0)
+        spec->output_limit = spec->max_output > 64 * MIB ? spec->max_output : 64 * MIB;
+    return 0;
+}
+
+void options_help(FILE *out)
+{
+    fputs("usage: bivy run|plan [OPTIONS] [--] COMMAND [ARG...]\n\n", out);
+    for (size_t i = 0; i < VERB_COUNT; i++)
+        fprintf(out, "  bivy %-9s %s\n", verbs[i].name, verbs[i].help);
+    fputs("\noptions:\n", out);
+    for (size_t i = 0; i < OPTION_COUNT; i++) {
+        const struct option *option = &table[i];
+        if (option->letter)
+            fprintf(out, "  -%c, --%s%s%s\n", option->letter, option->name, option->value ? " " : "", option->value ? option->value : "");
+        else
+            fprintf(out, "  --%s%s%s\n", option->name, option->value ? " " : "", option->value ? option->value : "");
+        fprintf(out, "        %s\n", option->help);
+    }
+    fputs("\nExit status: the command's own; 128+n a signal; 124 timeout; 125 bivy could not run it; 126, 127 not executable,\n"
+          "not found. The record (--report) is the authority. man bivy has the rest.\n", out);
+}
+
+/* A dash in roff is a hyphen unless escaped, and a line must not begin with a dot. */
+static void roff_text(FILE *out, const char *text)
+{
+    for (; *text; text++) {
+        if (*text == '-')
+            fputs("\\-", out);
+        else if (*text == '\\')
+            fputs("\\e", out);
+        else
+            fputc(*text, out);
+    }
+}
+
+void options_roff(FILE *out)
+{
+    for (size_t i = 0; i < OPTION_COUNT; i++) {
+        const struct option *option = &table[i];
+        fputs(".TP\n", out);
+        if (option->letter)
+            fprintf(out, "\\fB\\-%c\\fR, ", option->letter);
+        fputs("\\fB", out);
+        roff_text(out, "--");
+        roff_text(out, option->name);
+        fputs("\\fR", out);
+        if (option->value) {
+            fputs(" \\fI", out);
+            roff_text(out, option->value);
+            fputs("\\fR", out);
+        }
+        fputc('\n', out);
+        roff_text(out, option->help);
+        fputs(".\n", out);
+    }
+}

@@ -1,0 +1,81 @@
+#include "privileges.h"
+
+#include <errno.h>
+#include <linux/securebits.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/capability.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* Made before clone: the child must not allocate. */
+static cap_t no_capabilities;
+
+bool privileges_root(void)
+{
+    static const cap_value_t needed[] = {CAP_SYS_ADMIN, CAP_SETUID, CAP_SETGID};
+    cap_t own = cap_get_proc();
+    bool all = geteuid() == 0 && own;
+
+    for (size_t i = 0; all && i < sizeof needed / sizeof needed[0]; i++) {
+        cap_flag_value_t value = CAP_CLEAR;
+        all = cap_get_flag(own, needed[i], CAP_EFFECTIVE, &value) == 0 && value == CAP_SET;
+    }
+    if (own)
+        cap_free(own);
+    return all;
+}
+
+int privileges_prepare(struct fault *fault)
+{
+    if (!no_capabilities)
+        no_capabilities = cap_init();
+    return no_capabilities ? 0 : fault_set(fault, STAGE_CAPABILITIES, errno, NULL, "cap_init");
+}
+
+int privileges_ids(struct fault *fault)
+{
+    static const char mend[] = "is the id mapped in the user namespace that bivy runs in? (/proc/self/uid_map)";
+
+    /* The raw calls: the C libraries' wrappers also tell other threads, of which there are none. */
+    if (syscall(SYS_setresgid, POLICY_UID, POLICY_UID, POLICY_UID) < 0)
+        return fault_set(fault, STAGE_IDS, errno, mend, "setresgid %d", POLICY_UID);
+    if (syscall(SYS_setresuid, POLICY_UID, POLICY_UID, POLICY_UID) < 0)
+        return fault_set(fault, STAGE_IDS, errno, mend, "setresuid %d", POLICY_UID);
+    return 0;
+}
+
+int privileges_drop(struct fault *fault)
+{
+    static const unsigned long locked = SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_NO_SETUID_FIXUP |
+                                        SECBIT_NO_SETUID_FIXUP_LOCKED | SECBIT_KEEP_CAPS_LOCKED | SECBIT_NO_CAP_AMBIENT_RAISE |
+                                        SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED;
+
+    /* While CAP_SETPCAP is still there: bounding set and securebits. Every number the kernel knows, not those libcap knows. */
+    for (unsigned long cap = 0; cap < 64; cap++)
+        if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0) {
+            if (errno == EINVAL && cap > CAP_SYSLOG)
+                break; /* behind the kernel's last one */
+            return fault_set(fault, STAGE_CAPABILITIES, errno, NULL, "bounding set: capability %lu cannot be dropped", cap);
+        }
+    if (prctl(PR_SET_SECUREBITS, locked, 0, 0, 0) < 0)
+        return fault_set(fault, STAGE_CAPABILITIES, errno, NULL, "securebits cannot be locked");
+    if (cap_reset_ambient() < 0)
+        return fault_set(fault, STAGE_CAPABILITIES, errno, NULL, "ambient set cannot be emptied");
+    if (cap_set_proc(no_capabilities) < 0)
+        return fault_set(fault, STAGE_CAPABILITIES, errno, NULL, "capability sets cannot be emptied");
+    return 0;
+}
+
+int privileges_lock(struct fault *fault)
+{
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+        return fault_set(fault, STAGE_NO_NEW_PRIVS, errno, NULL, "no_new_privs cannot be set");
+    if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+        return fault_set(fault, STAGE_NO_NEW_PRIVS, errno, NULL, "dumpable cannot be cleared");
+    /* A change of credentials clears this, so not earlier. The lifeline covers the time before and the thread it follows. */
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
+        return fault_set(fault, STAGE_NO_NEW_PRIVS, errno, NULL, "parent death signal cannot be set");
+    return 0;
+}

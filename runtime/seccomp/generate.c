@@ -1,0 +1,423 @@
+/*
+ * Build-time generator: policy table in, filter as C source out. It runs on the build machine and is the only part that
+ * needs libseccomp.
+ *
+ *     generate MACHINE OUTPUT [SYMBOL]   write OUTPUT, a C source defining SYMBOL, SYMBOL_len and SYMBOL_sha256
+ *                                        (seccomp_filter when left out, as seccomp_filter.h declares)
+ *     generate --table MACHINE           print the golden table
+ *     generate --doc                     print docs/seccomp.md
+ *     generate --check                   say which syscalls libseccomp knows that the table does not mention
+ *
+ * MACHINE is x86_64 or aarch64. Exit status 0, or 1 with the reason on stderr.
+ */
+#include "policy.h"
+#include "print.h"
+#include "sha256.h"
+#include "verify.h"
+
+#include <linux/filter.h>
+#include <seccomp.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static uint32_t token_of(enum seccomp_machine machine)
+{
+    return machine == SECCOMP_X86_64 ? SCMP_ARCH_X86_64 : SCMP_ARCH_AARCH64;
+}
+
+static int failed(const char *what, int r)
+{
+    fprintf(stderr, "generate: %s: %s\n", what, strerror(-r));
+    return r;
+}
+
+/*
+ * The table's number must be libseccomp's. A name libseccomp does not know is newer than it and the table's number has
+ * to do; a negative answer for a name it knows says that the architecture lacks the call.
+ */
+static int check_number(const struct seccomp_rule *rule, enum seccomp_machine machine)
+{
+    int ours = seccomp_rule_number(rule, machine);
+    int theirs = seccomp_syscall_resolve_name_arch(token_of(machine), rule->name);
+
+    if (theirs == __NR_SCMP_ERROR || theirs == ours || (theirs < 0 && ours < 0))
+        return 0;
+    fprintf(stderr, "generate: %s on %s: the table says %d, libseccomp %d; mend runtime/seccomp/policy.c\n", rule->name,
+            seccomp_machine_name(machine), ours, theirs);
+    return -EINVAL;
+}
+
+static int has_same_conditions(const struct seccomp_rule *less, const struct seccomp_rule *more)
+{
+    for (size_t i = 0; i < seccomp_rule_conditions(less); i++) {
+        const struct seccomp_condition *a = &less->conditions[i];
+        const struct seccomp_condition *b = &more->conditions[i];
+
+        if (a->argument != b->argument || a->mask != b->mask || a->value != b->value)
+            return 0;
+    }
+    return 1;
+}
+
+/*
+ * The rule before this one, of the same syscall, that asks the same and more; NULL if there is none. This rule is then
+ * its "else".
+ */
+static const struct seccomp_rule *narrower(size_t index)
+{
+    const struct seccomp_rule *rule = &seccomp_rules[index];
+    size_t n = seccomp_rule_conditions(rule);
+
+    for (size_t i = index; i-- > 0 && strcmp(seccomp_rules[i].name, rule->name) == 0;) {
+        if (seccomp_rule_conditions(&seccomp_rules[i]) > n && has_same_conditions(rule, &seccomp_rules[i]))
+            return &seccomp_rules[i];
+    }
+    return NULL;
+}
+
+/*
+ * libseccomp has no "else": a rule that asks less swallows those that ask more. An else is therefore put as a
+ * comparison of its own, "the argument that the narrower rules test next is >= 0", which always holds and which
+ * libseccomp tests after the masked comparisons of that argument. libseccomp does not promise that order;
+ * seccomp_verify() sees to it.
+ */
+static int add_rule(scmp_filter_ctx filter, size_t index, enum seccomp_machine machine)
+{
+    const struct seccomp_rule *rule = &seccomp_rules[index];
+    const struct seccomp_rule *narrow = narrower(index);
+    struct scmp_arg_cmp compare[SECCOMP_POLICY_CONDITIONS];
+    unsigned n = (unsigned)seccomp_rule_conditions(rule);
+    int number = seccomp_rule_number(rule, machine);
+    int r;
+
+    if (number < 0 || (n == 0 && narrow == NULL)) /* not here, or plain_answer()'s */
+        return 0;
+    for (unsigned i = 0; i < n; i++) {
+        const struct seccomp_condition *condition = &rule->conditions[i];
+
+        compare[i] = (struct scmp_arg_cmp){.arg = condition->argument,
+                                           .op = SCMP_CMP_MASKED_EQ,
+                                           .datum_a = condition->mask,
+                                           .datum_b = condition->value};
+    }
+    if (narrow != NULL) {
+        compare[n] = (struct scmp_arg_cmp){.arg = narrow->conditions[n].argument, .op = SCMP_CMP_GE};
+        n++;
+    }
+    r = seccomp_rule_add_exact_array(
+        filter, rule->answer == SECCOMP_POLICY_ALLOW ? SCMP_ACT_ALLOW : SCMP_ACT_ERRNO((uint32_t)rule->answer),
+        seccomp_syscall_resolve_name(rule->name), n, compare); /* it wants the build machine's number and translates */
+    return r < 0 ? failed(rule->name, r) : 0;
+}
+
+/* An empty filter for one architecture. */
+static int make_filter(uint32_t token, scmp_filter_ctx *made)
+{
+    scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(SECCOMP_POLICY_DEFAULT));
+    int r;
+
+    if (filter == NULL)
+        return failed("seccomp_init", -ENOMEM);
+    r = seccomp_arch_remove(filter, SCMP_ARCH_NATIVE);
+    if (r == 0)
+        r = seccomp_arch_add(filter, token);
+    if (r == 0) /* libseccomp's own default kills one thread only */
+        r = seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
+    if (r == 0) /* a binary tree over the numbers */
+        r = seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2);
+    if (r < 0) {
+        seccomp_release(filter);
+        return failed("new filter", r);
+    }
+    *made = filter;
+    return 0;
+}
+
+/* plain_answer() of a number whose answer depends on arguments. */
+#define DEPENDS (-1)
+
+/* What a number answers whatever its arguments. */
+static int plain_answer(int number, enum seccomp_machine machine)
+{
+    for (size_t i = 0; i < seccomp_rules_len; i++) {
+        if (seccomp_rule_number(&seccomp_rules[i], machine) == number)
+            return seccomp_rule_conditions(&seccomp_rules[i]) > 0 ? DEPENDS : seccomp_rules[i].answer;
+    }
+    return SECCOMP_POLICY_DEFAULT;
+}
+
+/* Numbers in a row with one answer; a range ends where the next begins, the last has no end. */
+struct range {
+    uint32_t first;
+    int answer;
+};
+
+#define MOST_RANGES 250
+#define NUMBERS 1024
+
+/* A binary tree over ranges, then one return for each answer, then whatever is appended, for the numbers left over. */
+struct tree {
+    struct sock_filter *program;
+    size_t next;
+    struct range ranges[MOST_RANGES];
+    size_t n_ranges;
+    int answers[8];
+    size_t n_answers;
+    size_t returns;
+};
+
+static int collect_ranges(struct tree *tree, enum seccomp_machine machine)
+{
+    for (int number = 0; number < NUMBERS; number++) {
+        int answer = plain_answer(number, machine);
+        size_t a = 0;
+
+        if (tree->n_ranges > 0 && tree->ranges[tree->n_ranges - 1].answer == answer)
+            continue;
+        while (a < tree->n_answers && tree->answers[a] != answer)
+            a++;
+        if (tree->n_ranges == MOST_RANGES || a == sizeof tree->answers / sizeof *tree->answers)
+            return failed("ranges of numbers", -EOVERFLOW);
+        tree->ranges[tree->n_ranges++] = (struct range){(uint32_t)number, answer};
+        if (a == tree->n_answers && answer != DEPENDS)
+            tree->answers[tree->n_answers++] = answer;
+    }
+    return 0;
+}
+
+/* Where a call goes that belongs to one of the ranges low to high - 1; the instructions it takes are written. */
+static size_t put_ranges(struct tree *tree, size_t low, size_t high)
+{
+    size_t middle = low + (high - low) / 2;
+    size_t here;
+    size_t below;
+    size_t above;
+
+    if (high - low == 1) {
+        size_t a = 0;
+
+        while (a < tree->n_answers && tree->answers[a] != tree->ranges[low].answer)
+            a++;
+        return tree->returns + a; /* past them all for DEPENDS */
+    }
+    here = tree->next++;
+    below = put_ranges(tree, low, middle);
+    above = put_ranges(tree, middle, high);
+    tree->program[here] =
+        (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, tree->ranges[middle].first,
+                                     (unsigned char)(above - here - 1), (unsigned char)(below - here - 1));
+    return here;
+}
+
+/*
+ * The front of the program answers all calls whose arguments do not matter, in fewer instructions than libseccomp makes
+ * of them: it compares with every number, and loading takes time in proportion. It knows all numbers, also those that
+ * libseccomp has no name for yet, and x32 calls, whose bit puts them into the last range (libseccomp takes them for a
+ * foreign architecture, which kills). Foreign architectures and the calls that depend on arguments go on to what
+ * libseccomp makes.
+ */
+static int add_plain(enum seccomp_machine machine, struct sock_filter *program, size_t *length)
+{
+    struct tree tree = {.program = program, .next = 3};
+    int r = collect_ranges(&tree, machine);
+
+    if (r < 0)
+        return r;
+    tree.returns = tree.next + tree.n_ranges - 1;
+    *length = tree.returns + tree.n_answers;
+    if (*length > 255) /* jumps reach that far */
+        return failed("ranges of numbers", -EOVERFLOW);
+    program[0] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch));
+    program[1] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, seccomp_machine_arch(machine), 0,
+                                              (unsigned char)(*length - 2));
+    program[2] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
+    put_ranges(&tree, 0, tree.n_ranges);
+    for (size_t a = 0; a < tree.n_answers; a++) {
+        uint32_t value = tree.answers[a] == SECCOMP_POLICY_ALLOW ? SECCOMP_RET_ALLOW
+                                                                 : SECCOMP_RET_ERRNO | (uint32_t)tree.answers[a];
+
+        program[tree.returns + a] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, value);
+    }
+    return 0;
+}
+
+/* Appends libseccomp's program, which it writes to descriptors only. */
+static int export_program(scmp_filter_ctx filter, struct sock_filter *program, size_t *length)
+{
+    size_t room = BPF_MAXINSNS - *length;
+    size_t got;
+    FILE *file = tmpfile();
+    int r;
+
+    if (file == NULL)
+        return failed("temporary file", -errno);
+    r = seccomp_export_bpf(filter, fileno(file));
+    if (r == 0 && fseek(file, 0, SEEK_SET) != 0)
+        r = -errno;
+    if (r == 0) {
+        got = fread(program + *length, sizeof *program, room, file);
+        if (ferror(file) || got == 0 || fgetc(file) != EOF)
+            r = -EIO;
+        *length += got;
+    }
+    fclose(file);
+    return r < 0 ? failed("exporting the program", r) : 0;
+}
+
+static int compile(enum seccomp_machine machine, struct sock_filter *program, size_t *length)
+{
+    scmp_filter_ctx filter = NULL;
+    int r = make_filter(token_of(machine), &filter);
+
+    if (r < 0)
+        return r;
+    for (size_t i = 0; r == 0 && i < seccomp_rules_len; i++) {
+        r = check_number(&seccomp_rules[i], machine);
+        if (r == 0)
+            r = add_rule(filter, i, machine);
+    }
+    if (r == 0)
+        r = add_plain(machine, program, length);
+    if (r == 0)
+        r = export_program(filter, program, length);
+    seccomp_release(filter);
+    return r;
+}
+
+static int verify(enum seccomp_machine machine, const struct sock_filter *program, size_t length)
+{
+    struct seccomp_verdict verdict;
+    int r = seccomp_verify(machine, program, length, &verdict);
+
+    if (r == 0)
+        return 0;
+    if (r != -EBADMSG)
+        return failed("libseccomp made a program that seccomp would not take", r);
+    fprintf(stderr,
+            "generate: libseccomp's program differs from the policy: arch 0x%x nr %d "
+            "(0x%llx, 0x%llx, 0x%llx, 0x%llx, 0x%llx, 0x%llx): policy 0x%x, program 0x%x\n",
+            verdict.data.arch, verdict.data.nr, (unsigned long long)verdict.data.args[0],
+            (unsigned long long)verdict.data.args[1], (unsigned long long)verdict.data.args[2],
+            (unsigned long long)verdict.data.args[3], (unsigned long long)verdict.data.args[4],
+            (unsigned long long)verdict.data.args[5], verdict.wanted, verdict.got);
+    return r;
+}
+
+static void digest(const struct sock_filter *program, size_t length, char hex[65])
+{
+    static unsigned char bytes[BPF_MAXINSNS * 8];
+
+    for (size_t i = 0; i < length; i++) {
+        unsigned char *at = bytes + 8 * i;
+
+        at[0] = (unsigned char)program[i].code;
+        at[1] = (unsigned char)(program[i].code >> 8);
+        at[2] = program[i].jt;
+        at[3] = program[i].jf;
+        for (size_t b = 0; b < 4; b++)
+            at[4 + b] = (unsigned char)(program[i].k >> 8 * b);
+    }
+    sha256_hex(bytes, 8 * length, hex);
+}
+
+static int write_source(const char *path, const char *symbol, enum seccomp_machine machine,
+                        const struct sock_filter *program, size_t length)
+{
+    FILE *out = fopen(path, "w");
+    char hex[65];
+    int broken;
+
+    if (out == NULL)
+        return failed(path, -errno);
+    digest(program, length, hex);
+    fprintf(out, "/* Generated from runtime/seccomp/policy.c for %s. Do not edit. */\n", seccomp_machine_name(machine));
+    fputs("#include <linux/filter.h>\n\n", out);
+    fprintf(out, "extern const struct sock_filter %s[];\n", symbol);
+    fprintf(out, "extern const unsigned short %s_len;\n", symbol);
+    fprintf(out, "extern const char %s_sha256[65];\n\n", symbol);
+    fprintf(out, "const struct sock_filter %s[] = {\n", symbol);
+    for (size_t i = 0; i < length; i++) {
+        fprintf(out, "    {0x%02x, %3u, %3u, 0x%08x},\n", (unsigned)program[i].code, (unsigned)program[i].jt,
+                (unsigned)program[i].jf, program[i].k);
+    }
+    fputs("};\n\n", out);
+    fprintf(out, "const unsigned short %s_len = %zu;\n", symbol, length);
+    fprintf(out, "const char %s_sha256[65] = \"%s\";\n", symbol, hex);
+    broken = ferror(out);
+    if (fclose(out) != 0 || broken) {
+        remove(path);
+        return failed(path, -EIO);
+    }
+    return 0;
+}
+
+static int generate(enum seccomp_machine machine, const char *path, const char *symbol)
+{
+    static struct sock_filter program[BPF_MAXINSNS];
+    size_t length = 0;
+    int r = compile(machine, program, &length);
+
+    if (r == 0)
+        r = verify(machine, program, length);
+    if (r == 0)
+        r = write_source(path, symbol, machine, program, length);
+    return r;
+}
+
+static int is_mentioned(int number, enum seccomp_machine machine)
+{
+    for (size_t i = 0; i < seccomp_rules_len; i++) {
+        if (seccomp_rule_number(&seccomp_rules[i], machine) == number)
+            return 1;
+    }
+    return 0;
+}
+
+/* What libseccomp knows and the table does not say a word about, whatever its number. */
+static int check_mentions(enum seccomp_machine machine)
+{
+    int missing = 0;
+
+    for (int number = 0; number < 1024; number++) {
+        char *name = seccomp_syscall_resolve_num_arch(token_of(machine), number);
+
+        if (name != NULL && !is_mentioned(number, machine)) {
+            fprintf(stderr, "generate: %s (%d on %s) is not in runtime/seccomp/policy.c: say what it answers and why\n",
+                    name, number, seccomp_machine_name(machine));
+            missing = -ENOENT;
+        }
+        free(name);
+    }
+    return missing;
+}
+
+static int flush_stdout(void)
+{
+    return fflush(stdout) != 0 || ferror(stdout) ? failed("standard output", -EIO) : 0;
+}
+
+int main(int argc, char **argv)
+{
+    enum seccomp_machine machine;
+    int r = -EINVAL;
+
+    if (argc == 2 && strcmp(argv[1], "--doc") == 0) {
+        seccomp_print_document(stdout);
+        r = flush_stdout();
+    } else if (argc == 2 && strcmp(argv[1], "--check") == 0) {
+        r = check_mentions(SECCOMP_X86_64);
+        if (check_mentions(SECCOMP_AARCH64) < 0)
+            r = -ENOENT;
+    } else if (argc == 3 && strcmp(argv[1], "--table") == 0 && seccomp_machine_named(argv[2], &machine) == 0) {
+        seccomp_print_table(stdout, machine);
+        r = flush_stdout();
+    } else if ((argc == 3 || argc == 4) && seccomp_machine_named(argv[1], &machine) == 0) {
+        r = generate(machine, argv[2], argc == 4 ? argv[3] : "seccomp_filter");
+    } else {
+        fputs("usage: generate x86_64|aarch64 OUTPUT [SYMBOL] | --table x86_64|aarch64 | --doc | --check\n", stderr);
+    }
+    return r == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}

@@ -1,0 +1,379 @@
+#include "streams.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "spec.h"
+#include "sys.h"
+
+#define CHUNK (64u * 1024)
+#define SPLICE_MOST (1u << 20)
+#define ROUNDS 16       /* of one stream before the other gets its turn */
+#define BLIND_WRITE 512 /* into something that cannot be made non-blocking: no more than POLLOUT promises of any of them */
+
+static char *map(size_t size)
+{
+    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    return memory == MAP_FAILED ? NULL : memory;
+}
+
+static mode_t type_of(int fd)
+{
+    struct stat file;
+
+    return fstat(fd, &file) < 0 ? 0 : file.st_mode & S_IFMT;
+}
+
+/* The caller's descriptor without the caller's open file description: O_NONBLOCK set there would reach everybody who shares it.
+ * A pipe or terminal is opened anew through /proc; where that may not be, and for files and sockets, it is only duplicated. */
+static void open_out(struct stream *stream, int fd)
+{
+    mode_t type = type_of(fd);
+    char path[32];
+
+    stream->out = -1;
+    if (type == S_IFIFO || type == S_IFCHR) {
+        snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+        stream->out = open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+        stream->out_ours = stream->out >= 0;
+    }
+    if (stream->out < 0)
+        stream->out = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+    /* Not to sockets and terminals: there splice(2) may block whatever it is told. */
+    stream->splices = type == S_IFIFO || type == S_IFREG;
+}
+
+static int open_command_pipe(struct stream *stream, int fd, int *child_end, const struct plan *plan, struct fault *fault)
+{
+    int ends[2];
+
+    if (pipe2(ends, O_CLOEXEC) < 0)
+        return fault_set(fault, STAGE_STREAMS, errno, "raise the caller's limit of open files", "no pipe can be made");
+    stream->in = ends[0];
+    *child_end = ends[1];
+    fcntl(ends[0], F_SETFL, O_NONBLOCK); /* our end only: each end is an open file description of its own */
+    open_out(stream, fd);
+    if (plan->max_output == SPEC_UNLIMITED) {
+        stream->head = SPEC_UNLIMITED;
+    } else {
+        stream->head = plan->max_output / 2;
+        stream->tail = plan->max_output - stream->head;
+    }
+    return 0;
+}
+
+int streams_open(const struct plan *plan, struct streams *streams, struct fault *fault)
+{
+    int ends[2], result;
+
+    *streams = (struct streams){.out = {.in = -1, .out = -1}, .err = {.in = -1, .out = -1}, .in = {.in = -1, .out = -1},
+                                .child = {-1, -1, -1}};
+    if ((result = open_command_pipe(&streams->out, 1, &streams->child[1], plan, fault)) < 0 ||
+        (result = open_command_pipe(&streams->err, 2, &streams->child[2], plan, fault)) < 0)
+        return result;
+    if (!plan->interactive)
+        return 0; /* the child opens the sandbox's own /dev/null */
+    if (pipe2(ends, O_CLOEXEC) < 0)
+        return fault_set(fault, STAGE_STREAMS, errno, "raise the caller's limit of open files", "no pipe can be made");
+    streams->child[0] = ends[0];
+    streams->in.out = ends[1];
+    streams->in.out_ours = true;
+    fcntl(ends[1], F_SETFL, O_NONBLOCK);
+    streams->in.in = fcntl(0, F_DUPFD_CLOEXEC, 3);
+    streams->in.head = SPEC_UNLIMITED;
+    if (streams->in.in < 0)
+        sys_close(&streams->in.out);
+    return 0;
+}
+
+void streams_close_child(struct streams *streams)
+{
+    for (int i = 0; i < 3; i++)
+        sys_close(&streams->child[i]);
+}
+
+/* Nobody will take any more: whoever writes into the pipe gets EPIPE, as without bivy in between. */
+static void break_off(struct stream *stream)
+{
+    stream->broken = true;
+    stream->pending_from = stream->pending_to = 0;
+    sys_close(&stream->in);
+    sys_close(&stream->out);
+}
+
+static bool ready(int fd, short events)
+{
+    struct pollfd one = {.fd = fd, .events = events};
+
+    return poll(&one, 1, 0) > 0;
+}
+
+/* Bytes written, 0 if there is no room now, -1 if there never will be. Never blocks. */
+static ssize_t put(struct stream *stream, const char *bytes, size_t length)
+{
+    ssize_t done;
+
+    if (stream->out < 0)
+        return -1;
+    if (stream->out_ours) {
+        done = write(stream->out, bytes, length);
+    } else if (type_of(stream->out) == S_IFREG) {
+        done = write(stream->out, bytes, length);
+    } else {
+        done = send(stream->out, bytes, length, MSG_DONTWAIT | MSG_NOSIGNAL);
+        if (done < 0 && errno == ENOTSOCK)
+            done = ready(stream->out, POLLOUT) ? write(stream->out, bytes, length < BLIND_WRITE ? length : BLIND_WRITE) : 0;
+    }
+    if (done > 0)
+        stream->passed += (uint64_t)done;
+    if (done >= 0 || errno == EAGAIN || errno == EINTR)
+        return done > 0 ? done : 0;
+    return -1;
+}
+
+/* What was read and could not be written at once. */
+static bool flush(struct stream *stream)
+{
+    while (stream->pending_from < stream->pending_to) {
+        ssize_t done = put(stream, stream->pending + stream->pending_from, stream->pending_to - stream->pending_from);
+        if (done < 0) {
+            break_off(stream);
+            return false;
+        }
+        if (done == 0) {
+            stream->waits_out = true;
+            return false;
+        }
+        stream->pending_from += (size_t)done;
+    }
+    stream->pending_from = stream->pending_to = 0;
+    return true;
+}
+
+static void at_end(struct stream *stream)
+{
+    sys_close(&stream->in);
+}
+
+/* One splice. True: go on. */
+static bool splice_on(struct stream *stream)
+{
+    size_t most = stream->head < SPLICE_MOST ? (size_t)stream->head : SPLICE_MOST;
+    ssize_t done = splice(stream->in, NULL, stream->out, NULL, most, SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
+
+    if (done > 0) {
+        stream->seen += (uint64_t)done;
+        stream->passed += (uint64_t)done;
+        if (stream->head != SPEC_UNLIMITED)
+            stream->head -= (uint64_t)done;
+        return true;
+    }
+    if (done == 0) {
+        at_end(stream);
+        return false;
+    }
+    switch (errno) {
+    case EINTR:
+        return true;
+    case EAGAIN:
+        stream->waits_out = ready(stream->in, POLLIN); /* bytes are there, so it is room that is missing */
+        return false;
+    case EINVAL: /* a file opened for appending, or a file system that cannot */
+        stream->splices = false;
+        return true;
+    default:
+        break_off(stream);
+        return false;
+    }
+}
+
+/* Bytes read into buffer; 0: none now, or the end (then in is closed). */
+static size_t take(struct stream *stream, char *buffer, size_t size)
+{
+    ssize_t got;
+
+    if (!ready(stream->in, POLLIN)) /* the caller's stdin is not ours to make non-blocking */
+        return 0;
+    got = read(stream->in, buffer, size);
+    if (got > 0)
+        return (size_t)got;
+    if (got < 0 && (errno == EAGAIN || errno == EINTR))
+        return 0;
+    at_end(stream); /* also on EISDIR and EIO: a stdin that cannot be read is an empty one */
+    return 0;
+}
+
+static bool copy_on(struct stream *stream)
+{
+    if (!stream->pending && !(stream->pending = map(CHUNK))) {
+        break_off(stream);
+        return false;
+    }
+    stream->pending_to = take(stream, stream->pending, stream->head < CHUNK ? (size_t)stream->head : CHUNK);
+    stream->seen += stream->pending_to;
+    if (stream->head != SPEC_UNLIMITED)
+        stream->head -= stream->pending_to;
+    return stream->pending_to > 0 && flush(stream);
+}
+
+/* The head is used up: keep the last bytes, count the rest. */
+static bool keep_on(struct stream *stream)
+{
+    size_t at, got, room;
+
+    if (!stream->ring && !(stream->ring = map(stream->tail))) {
+        break_off(stream);
+        return false;
+    }
+    at = (size_t)(stream->ring_seen % stream->tail);
+    room = stream->tail - at < CHUNK ? (size_t)(stream->tail - at) : CHUNK;
+    got = take(stream, stream->ring + at, room);
+    stream->seen += got;
+    stream->ring_seen += got;
+    return got > 0;
+}
+
+static void pump(struct stream *stream)
+{
+    stream->waits_out = false;
+    if (!flush(stream))
+        return;
+    for (int round = 0; round < ROUNDS && stream->in >= 0; round++) {
+        bool more = stream->head == 0 ? keep_on(stream) : stream->splices ? splice_on(stream) : copy_on(stream);
+        if (!more)
+            break;
+    }
+}
+
+static size_t poll_one(const struct stream *stream, struct pollfd *fd)
+{
+    if (stream->waits_out && stream->out >= 0)
+        *fd = (struct pollfd){.fd = stream->out, .events = POLLOUT};
+    else if (stream->in >= 0)
+        *fd = (struct pollfd){.fd = stream->in, .events = POLLIN};
+    else
+        return 0;
+    return 1;
+}
+
+size_t streams_poll(struct streams *streams, struct pollfd fds[3])
+{
+    size_t count = 0;
+
+    count += poll_one(&streams->out, &fds[count]);
+    count += poll_one(&streams->err, &fds[count]);
+    count += poll_one(&streams->in, &fds[count]);
+    return count;
+}
+
+static bool concerns(const struct stream *stream, const struct pollfd *fds, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (fds[i].revents && fds[i].fd >= 0 && (fds[i].fd == stream->in || fds[i].fd == stream->out))
+            return true;
+    return false;
+}
+
+void streams_serve(struct streams *streams, const struct pollfd *fds, size_t count)
+{
+    if (concerns(&streams->out, fds, count))
+        pump(&streams->out);
+    if (concerns(&streams->err, fds, count))
+        pump(&streams->err);
+    if (concerns(&streams->in, fds, count))
+        pump(&streams->in);
+    /* The caller's end of file is the command's, once everything before it has been written. */
+    if (streams->in.in < 0 && streams->in.pending_from == streams->in.pending_to)
+        sys_close(&streams->in.out);
+}
+
+/* false: the deadline came, or signals has something to say. */
+static bool wait_room(const struct stream *stream, uint64_t deadline, int signals)
+{
+    struct pollfd fds[] = {{.fd = stream->out, .events = POLLOUT}, {.fd = signals, .events = POLLIN}};
+    uint64_t now = sys_now();
+
+    if (now >= deadline || stream->out < 0)
+        return false;
+    return poll(fds, 2, (int)((deadline - now) / 1000000 + 1)) > 0 && !fds[1].revents;
+}
+
+static bool put_all(struct stream *stream, const char *bytes, size_t length, uint64_t deadline, int signals)
+{
+    while (length > 0) {
+        ssize_t done = put(stream, bytes, length);
+        if (done < 0 || (done == 0 && !wait_room(stream, deadline, signals)))
+            return false;
+        bytes += done;
+        length -= (size_t)done;
+    }
+    return true;
+}
+
+static void finish_one(struct stream *stream, const char *name, uint64_t deadline, int signals)
+{
+    /* Nobody writes into the pipe any more: read it empty, as fast as the other side takes it. */
+    do
+        pump(stream);
+    while ((stream->in >= 0 || stream->pending_from < stream->pending_to) &&
+           (stream->waits_out ? wait_room(stream, deadline, signals) : stream->in >= 0 && ready(stream->in, POLLIN)));
+    if (stream->ring_seen > 0 && !stream->broken) {
+        uint64_t missing = stream->ring_seen > stream->tail ? stream->ring_seen - stream->tail : 0;
+        size_t start = missing ? (size_t)(stream->ring_seen % stream->tail) : 0;
+        size_t length = missing ? (size_t)stream->tail : (size_t)stream->ring_seen;
+        size_t first = missing ? length - start : length;
+        if (missing) {
+            char line[96];
+            uint64_t passed = stream->passed; /* the line is ours, not the command's */
+            int size = snprintf(line, sizeof line, "\n[bivy: %llu bytes of %s left out]\n", (unsigned long long)missing, name);
+            put_all(stream, line, (size_t)size, deadline, signals);
+            stream->passed = passed;
+        }
+        if (put_all(stream, stream->ring + start, first, deadline, signals) && missing)
+            put_all(stream, stream->ring, start, deadline, signals);
+    }
+}
+
+void streams_finish(struct streams *streams, uint64_t deadline, int signals)
+{
+    sys_close(&streams->in.in);
+    sys_close(&streams->in.out);
+    finish_one(&streams->out, "stdout", deadline, signals);
+    finish_one(&streams->err, "stderr", deadline, signals);
+}
+
+static void release_one(struct stream *stream)
+{
+    sys_close(&stream->in);
+    sys_close(&stream->out);
+    if (stream->ring)
+        munmap(stream->ring, stream->tail);
+    if (stream->pending)
+        munmap(stream->pending, CHUNK);
+    stream->ring = stream->pending = NULL;
+}
+
+void streams_release(struct streams *streams)
+{
+    release_one(&streams->out);
+    release_one(&streams->err);
+    release_one(&streams->in);
+    streams_close_child(streams);
+}
+
+bool streams_over(const struct streams *streams, uint64_t limit)
+{
+    return limit != SPEC_UNLIMITED && (streams->out.seen > limit || streams->err.seen > limit);
+}
+
+bool stream_truncated(const struct stream *stream)
+{
+    return stream->passed < stream->seen;
+}

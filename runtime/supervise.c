@@ -1,0 +1,293 @@
+#include "supervise.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "sys.h"
+
+#define MS ((uint64_t)1000000)
+#define STUCK_AFTER (1500 * MS)   /* from SIGKILL to saying that the kernel cannot end it: part of the contract's 2 s */
+#define OOM_WATCH (1000 * MS)     /* after a v1 OOM event: how long to look for the victim */
+#define OOM_STEP (5 * MS)
+#define LAST_OUTPUT (1000 * MS)   /* for the caller to take the last output, when no time is left of the timeout */
+#define NEVER UINT64_MAX
+
+enum phase { RUNNING, TERMINATING, KILLING, GONE, STUCK };
+
+struct run { /* what the loop knows */
+    const struct plan *plan;
+    const struct cgroup *cgroup;
+    struct launched *launched;
+    struct streams *streams;
+    int signals;
+    struct outcome *outcome;
+    enum phase phase;
+    uint64_t deadline;        /* of the phase */
+    uint64_t oom_watch;       /* look for an OOM victim until then */
+    enum outcome_kind cause;  /* why the supervisor ends it; OUTCOME_EXITED: it does not */
+    bool failed;              /* a fault came up the pipe */
+};
+
+int supervise_signals(struct fault *fault)
+{
+    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
+    sigset_t wanted;
+    int fd;
+
+    sigemptyset(&wanted);
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+        struct sigaction now;
+        /* nohup and `cmd &` of a shell without job control ignore these for good reason; SIGTERM is always meant. */
+        if (numbers[i] != SIGTERM && sigaction(numbers[i], NULL, &now) == 0 && now.sa_handler == SIG_IGN)
+            continue;
+        signal(numbers[i], SIG_DFL);
+        sigaddset(&wanted, numbers[i]);
+    }
+    sigprocmask(SIG_SETMASK, &wanted, NULL);
+    signal(SIGCHLD, SIG_DFL); /* ignored, the kernel would reap the sandbox before us and give its pid away */
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a record beyond the caller's file size limit is an error, not a death */
+    fd = signalfd(-1, &wanted, SFD_CLOEXEC | SFD_NONBLOCK);
+    return fd < 0 ? fault_set(fault, STAGE_SUPERVISE, errno, NULL, "signalfd") : fd;
+}
+
+static void kill_all(struct run *run)
+{
+    if (run->phase >= KILLING)
+        return;
+    if (cgroup_kill(run->cgroup) < 0)
+        sys_pidfd_send_signal(run->launched->pidfd, SIGKILL); /* pid 1: its namespace goes with it */
+    run->outcome->kill_sent = true;
+    run->phase = KILLING;
+    run->deadline = sys_now() + STUCK_AFTER;
+}
+
+/* The contract's ending: SIGTERM, a grace, SIGKILL. The first cause counts. */
+static void end(struct run *run, enum outcome_kind cause)
+{
+    if (run->phase != RUNNING)
+        return;
+    run->cause = cause;
+    if (!run->outcome->ready || run->plan->kill_after == 0 || write(run->launched->lifeline, "T", 1) != 1) {
+        kill_all(run);
+        return;
+    }
+    run->outcome->term_sent = true;
+    run->phase = TERMINATING;
+    run->deadline = sys_now() + run->plan->kill_after;
+}
+
+static void on_deadline(struct run *run, uint64_t now)
+{
+    if (now < run->deadline)
+        return;
+    switch (run->phase) {
+    case RUNNING:
+        end(run, OUTCOME_TIMEOUT);
+        break;
+    case TERMINATING:
+        kill_all(run);
+        break;
+    case KILLING:
+        run->phase = STUCK;
+        break;
+    case GONE:
+    case STUCK:
+        break;
+    }
+}
+
+static void on_message(struct run *run)
+{
+    struct message message;
+    ssize_t got;
+
+    while ((got = read(run->launched->up, &message, sizeof message)) > 0) {
+        if (!message_valid(&message, (size_t)got)) {
+            run->failed = true;
+            fault_set(&run->outcome->fault, STAGE_SUPERVISE, EPROTO, NULL, "the sandbox sent something that is not a message");
+            kill_all(run);
+            return;
+        }
+        switch (message.kind) {
+        case MESSAGE_FAULT:
+            run->failed = true;
+            run->outcome->fault = message.fault;
+            break;
+        case MESSAGE_READY:
+            run->outcome->ready = true;
+            run->outcome->readback = message.readback;
+            run->outcome->ready_at = sys_now();
+            break;
+        case MESSAGE_ENDED:
+            run->outcome->have_status = true;
+            run->outcome->wait_status = message.wait_status;
+            run->outcome->ended_at = sys_now();
+            break;
+        }
+    }
+    if (got == 0)
+        sys_close(&run->launched->up); /* pid 1 is about to be gone: its pidfd tells */
+}
+
+static void on_signal(struct run *run)
+{
+    struct signalfd_siginfo info;
+
+    while (read(run->signals, &info, sizeof info) == (ssize_t)sizeof info) {
+        if (run->phase == RUNNING) {
+            run->outcome->cancel_signal = (int)info.ssi_signo;
+            end(run, OUTCOME_CANCELLED);
+        } else {
+            kill_all(run); /* asked twice */
+        }
+    }
+}
+
+/* v1 only: the event comes when memory runs out, the count when somebody was killed for it. Then all go, as with memory.oom.group. */
+static void on_oom(struct run *run, uint64_t now)
+{
+    if (cgroup_oom_kills(run->cgroup) > 0) {
+        run->oom_watch = 0;
+        run->outcome->oom = true;
+        if (run->phase == RUNNING)
+            run->cause = OUTCOME_OOM;
+        kill_all(run);
+    } else if (now >= run->oom_watch) {
+        run->oom_watch = 0;
+    }
+}
+
+static void on_gone(struct run *run)
+{
+    siginfo_t info = {0};
+
+    if (waitid(P_PIDFD, (id_t)run->launched->pidfd, &info, WEXITED) < 0 && errno == EINTR)
+        return;
+    if (run->launched->up >= 0)
+        on_message(run); /* what it said last */
+    run->phase = GONE;
+    if (!run->outcome->ended_at)
+        run->outcome->ended_at = sys_now();
+    /* Killed together with pid 1, which could not tell any more. */
+    if (!run->outcome->have_status && run->outcome->ready && !run->failed) {
+        run->outcome->have_status = true;
+        run->outcome->wait_status = SIGKILL;
+    }
+}
+
+static int patience(const struct run *run, uint64_t now)
+{
+    uint64_t until = run->deadline;
+
+    if (run->oom_watch && now + OOM_STEP < until)
+        until = now + OOM_STEP;
+    if (until <= now)
+        return 0;
+    uint64_t ms = (until - now + MS - 1) / MS;
+    return ms > 3600000 ? 3600000 : (int)ms;
+}
+
+static void loop(struct run *run)
+{
+    while (run->phase < GONE) {
+        enum { PIDFD, MESSAGES, SIGNALS, OOM, STREAMS };
+        struct pollfd fds[STREAMS + 3] = {
+            {.fd = run->launched->pidfd, .events = POLLIN},
+            {.fd = run->launched->up, .events = POLLIN}, /* poll(2) passes over a negative one */
+            {.fd = run->signals, .events = POLLIN},
+            {.fd = run->cgroup->oom_event, .events = POLLIN},
+        };
+        size_t count = streams_poll(run->streams, fds + STREAMS);
+        uint64_t now = sys_now();
+
+        if (poll(fds, STREAMS + count, patience(run, now)) < 0 && errno != EINTR)
+            kill_all(run);
+        now = sys_now();
+        if (fds[MESSAGES].revents)
+            on_message(run);
+        if (fds[SIGNALS].revents)
+            on_signal(run);
+        if (fds[OOM].revents) {
+            uint64_t unused;
+            if (read(run->cgroup->oom_event, &unused, sizeof unused) > 0)
+                run->oom_watch = now + OOM_WATCH;
+        }
+        if (run->oom_watch)
+            on_oom(run, now);
+        streams_serve(run->streams, fds + STREAMS, count);
+        if (streams_over(run->streams, run->plan->output_limit))
+            end(run, OUTCOME_OUTPUT_LIMIT);
+        on_deadline(run, now);
+        if (fds[PIDFD].revents)
+            on_gone(run);
+    }
+}
+
+/* Set-up ended without a word: killed, or out of time. The progress page tells where. */
+static void name_silence(struct run *run, const struct progress *progress)
+{
+    uint32_t stage = progress->stage < STAGE_COUNT ? progress->stage : STAGE_CLONE;
+    bool late = run->cause == OUTCOME_TIMEOUT;
+
+    if (run->failed)
+        return;
+    if (run->cause == OUTCOME_CANCELLED)
+        fault_set(&run->outcome->fault, (enum stage)stage, EINTR, NULL, "bivy was told to stop before the command ran");
+    else if (cgroup_oom_kills(run->cgroup) > 0)
+        fault_set(&run->outcome->fault, (enum stage)stage, ENOMEM, "raise --memory", "the memory limit is too small to set the sandbox up");
+    else
+        fault_set(&run->outcome->fault, (enum stage)stage, late ? ETIMEDOUT : 0,
+                  late ? "raise --timeout; does the file system of the rootfs or the workspace answer?" : "who killed it?",
+                  late ? "set-up did not end within the timeout" : "the sandbox's first process died during set-up");
+}
+
+static void judge(struct run *run, const struct progress *progress)
+{
+    struct outcome *outcome = run->outcome;
+    bool killed = outcome->have_status && WIFSIGNALED(outcome->wait_status) && WTERMSIG(outcome->wait_status) == SIGKILL;
+
+    if (run->failed || !outcome->ready) {
+        name_silence(run, progress);
+        outcome->kind = OUTCOME_SETUP_FAILED;
+        outcome->have_status = false;
+        return;
+    }
+    if (run->cause != OUTCOME_EXITED)
+        outcome->kind = run->cause;
+    else if (killed && (outcome->oom || cgroup_oom_kills(run->cgroup) > 0))
+        outcome->kind = OUTCOME_OOM;
+    else
+        outcome->kind = WIFSIGNALED(outcome->wait_status) ? OUTCOME_SIGNALED : OUTCOME_EXITED;
+    if (run->phase == STUCK)
+        outcome->kind = OUTCOME_STUCK;
+}
+
+void supervise(const struct plan *plan, const struct cgroup *cgroup, struct launched *launched, struct streams *streams,
+               const struct progress *progress, int signals, struct outcome *outcome)
+{
+    struct run run = {
+        .plan = plan,
+        .cgroup = cgroup,
+        .launched = launched,
+        .streams = streams,
+        .signals = signals,
+        .outcome = outcome,
+        .phase = RUNNING,
+        .deadline = outcome->started + plan->timeout,
+        .cause = OUTCOME_EXITED,
+    };
+
+    loop(&run);
+    judge(&run, progress);
+    /* A reader that is slow gets what is left of the time, as it would have without bivy in between. */
+    uint64_t now = sys_now(), last = now + LAST_OUTPUT;
+    if (run.cause == OUTCOME_EXITED && run.phase == GONE && outcome->started + plan->timeout + plan->kill_after > last)
+        last = outcome->started + plan->timeout + plan->kill_after;
+    streams_finish(streams, last, signals);
+}

@@ -1,0 +1,189 @@
+#include "sys.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <linux/keyctl.h>
+#include <linux/seccomp.h>
+#include <linux/stat.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <time.h>
+#include <unistd.h>
+
+#define SYS_MNT_DETACH 2 /* umount2(2) */
+
+static int result(long value)
+{
+    return value < 0 ? -errno : (int)value;
+}
+
+pid_t sys_clone3(struct clone_args *args)
+{
+    return (pid_t)result(syscall(SYS_clone3, args, sizeof *args));
+}
+
+int sys_pidfd_send_signal(int pidfd, int signal)
+{
+    return result(syscall(SYS_pidfd_send_signal, pidfd, signal, NULL, 0));
+}
+
+int sys_openat2(int dirfd, const char *path, uint64_t flags, uint64_t resolve)
+{
+    struct open_how how = {.flags = flags, .resolve = resolve};
+    int fd;
+
+    /* EAGAIN: a rename raced with the walk (openat2(2)); EINTR: a slow file system. Both are worth another try, not for ever. */
+    for (int tries = 0; tries < 64; tries++) {
+        fd = result(syscall(SYS_openat2, dirfd, path, &how, sizeof how));
+        if (fd != -EAGAIN && fd != -EINTR)
+            break;
+    }
+    return fd;
+}
+
+int sys_open_tree(int dirfd, const char *path, unsigned flags)
+{
+    return result(syscall(SYS_open_tree, dirfd, path, flags));
+}
+
+int sys_move_mount(int from, int to)
+{
+    return result(syscall(SYS_move_mount, from, "", to, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH));
+}
+
+int sys_mount_setattr(int fd, const char *path, unsigned flags, uint64_t set, uint64_t clear, uint64_t propagation)
+{
+    struct mount_attr attr = {.attr_set = set, .attr_clr = clear, .propagation = propagation};
+
+    return result(syscall(SYS_mount_setattr, fd, path, flags, &attr, sizeof attr));
+}
+
+int sys_fsopen(const char *fstype)
+{
+    return result(syscall(SYS_fsopen, fstype, FSOPEN_CLOEXEC));
+}
+
+int sys_fsconfig_string(int fd, const char *key, const char *value)
+{
+    return result(syscall(SYS_fsconfig, fd, FSCONFIG_SET_STRING, key, value, 0));
+}
+
+int sys_fsconfig_create(int fd)
+{
+    return result(syscall(SYS_fsconfig, fd, FSCONFIG_CMD_CREATE, NULL, NULL, 0));
+}
+
+int sys_fsmount(int fd, unsigned attr)
+{
+    return result(syscall(SYS_fsmount, fd, FSMOUNT_CLOEXEC, attr));
+}
+
+int sys_pivot_root(const char *new_root, const char *put_old)
+{
+    return result(syscall(SYS_pivot_root, new_root, put_old));
+}
+
+int sys_umount_detach(const char *path)
+{
+    return result(syscall(SYS_umount2, path, SYS_MNT_DETACH));
+}
+
+int sys_close_range(unsigned first, unsigned last)
+{
+    return result(syscall(SYS_close_range, first, last, 0));
+}
+
+int sys_close_range_cloexec(unsigned first, unsigned last)
+{
+    return result(syscall(SYS_close_range, first, last, CLOSE_RANGE_CLOEXEC));
+}
+
+int sys_join_session_keyring(void)
+{
+    return result(syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL));
+}
+
+int sys_seccomp_filter(const void *fprog)
+{
+    return result(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, fprog));
+}
+
+ssize_t sys_read_text(int fd, char *buffer, size_t size)
+{
+    size_t length = 0;
+
+    for (;;) {
+        if (length + 1 >= size)
+            return -EFBIG;
+        ssize_t got = read(fd, buffer + length, size - 1 - length);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return -errno;
+        if (got == 0)
+            break;
+        length += (size_t)got;
+    }
+    buffer[length] = '\0';
+    return (ssize_t)length;
+}
+
+ssize_t sys_read_file(int dirfd, const char *path, char *buffer, size_t size)
+{
+    SYS_CLOSES int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+
+    return fd < 0 ? -errno : sys_read_text(fd, buffer, size);
+}
+
+int sys_write_file(int dirfd, const char *path, const char *text)
+{
+    SYS_CLOSES int fd = openat(dirfd, path, O_WRONLY | O_CLOEXEC | O_NOCTTY);
+    size_t length = 0;
+    ssize_t put;
+
+    if (fd < 0)
+        return -errno;
+    while (text[length])
+        length++;
+    do
+        put = write(fd, text, length);
+    while (put < 0 && errno == EINTR);
+    if (put < 0)
+        return -errno;
+    return (size_t)put == length ? 0 : -EIO;
+}
+
+int sys_inode(int dirfd, const char *path, int flags, struct sys_inode *out)
+{
+    struct statx now;
+    int error = result(syscall(SYS_statx, dirfd, path, flags | AT_STATX_DONT_SYNC, STATX_BASIC_STATS, &now));
+
+    if (error < 0)
+        return error;
+    *out = (struct sys_inode){
+        .device = makedev(now.stx_dev_major, now.stx_dev_minor),
+        .inode = now.stx_ino,
+        .uid = now.stx_uid,
+        .gid = now.stx_gid,
+        .mode = now.stx_mode,
+        .links = now.stx_nlink,
+    };
+    return 0;
+}
+
+uint64_t sys_now(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+void sys_close(int *fd)
+{
+    if (*fd >= 0)
+        close(*fd);
+    *fd = -1;
+}
