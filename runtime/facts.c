@@ -67,7 +67,7 @@ static int place_open(const char *what, const char *path, uint64_t flags, enum s
     ssize_t length;
     int result;
 
-    place->fd = sys_openat2(AT_FDCWD, path, flags | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW, NO_LINKS);
+    place->fd = sys_openat2(AT_FDCWD, path, flags | O_DIRECTORY | O_CLOEXEC, NO_LINKS);
     if (place->fd < 0) {
         int error = -place->fd;
         place->fd = -1;

@@ -119,6 +119,27 @@ void options_release(struct spec *spec)
     spec->env_count = 0;
 }
 
+static const char *show_range(const struct option *option, char *text, size_t size)
+{
+    char low[UNITS_TIME_TEXT], high[UNITS_TIME_TEXT];
+
+    switch (option->form) {
+    case SIZE:
+    case SIZE_OR_NONE:
+        snprintf(text, size, "from %s to %s", units_show_size(option->low, low), units_show_size(option->high, high));
+        break;
+    case TIME:
+        snprintf(text, size, "from %s to %s", units_show_time(option->low, low), units_show_time(option->high, high));
+        break;
+    case MILLI:
+        snprintf(text, size, "from %g to %g", (double)option->low / 1000, (double)option->high / 1000);
+        break;
+    default:
+        snprintf(text, size, "from %llu to %llu", (unsigned long long)option->low, (unsigned long long)option->high);
+    }
+    return text;
+}
+
 static int bad_option(const struct option *option, int error, const char *value, struct fault *fault)
 {
     static const char *const mends[] = {
@@ -132,10 +153,14 @@ static int bad_option(const struct option *option, int error, const char *value,
         [LIMITS] = "use memory, swap, cpu or pids",
         [ENVIRONMENT] = "write NAME=VALUE, or NAME to pass the caller's on",
     };
-    const char *why = error == -ERANGE ? "is out of range" : "is not understood";
+    char range[96];
 
-    return fault_set(fault, STAGE_OPTIONS, 0, mends[option->form], "--%s %.200s: the value %s (--%s %s)", option->name,
-                     *value ? value : "\"\"", why, option->name, option->value);
+    if (error == -ENOMEM)
+        return fault_set(fault, STAGE_OPTIONS, ENOMEM, NULL, "--%s: out of memory", option->name);
+    if (error == -ERANGE)
+        return fault_set(fault, STAGE_OPTIONS, 0, show_range(option, range, sizeof range), "--%s \"%.200s\": is out of range",
+                         option->name, value);
+    return fault_set(fault, STAGE_OPTIONS, 0, mends[option->form], "--%s \"%.200s\": is not understood", option->name, value);
 }
 
 static int word_index(const char *const *words, const char *value)

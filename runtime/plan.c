@@ -81,6 +81,10 @@ int plan_cgroup_parent(const char *given, bool privileged, const struct hierarch
         "run bivy in a delegated cgroup (systemd-run --user --scope -p Delegate=yes bivy ...), or name one with --cgroup-parent";
 
     *ours = false;
+    if (given && !strcmp(given, "/")) { /* the top, as a container sees it whose cgroup namespace begins there */
+        *path = '\0';
+        return 0;
+    }
     if (given) {
         if (snprintf(path, PATH_MAX, "%s%s", *given == '/' ? "" : "/", given) >= PATH_MAX || !clean_path(path))
             return fault_set(fault, STAGE_OPTIONS, 0, "write it like /bivy, as /proc/self/cgroup shows paths",

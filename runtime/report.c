@@ -148,7 +148,7 @@ static int make_room(const char *where, const struct report *report, struct faul
         error = errno;
     else if (report->file && fallocate(report->fd, FALLOC_FL_KEEP_SIZE, 0, RECORD_ROOM) < 0 && errno != EOPNOTSUPP && errno != ENOSYS)
         error = errno;
-    else if (S_ISCHR(file.st_mode) && write(report->fd, "", 0) == 0 && write(report->fd, " ", 1) < 0)
+    else if (S_ISCHR(file.st_mode) && write(report->fd, " ", 1) < 0)
         error = errno; /* /dev/full; a blank before a JSON text means nothing */
     return error ? fault_set(fault, STAGE_REPORT, error, "free some space, or write the record elsewhere",
                              "--report %.300s: a record would not fit", where)
