@@ -46,6 +46,18 @@ struct sys_inode {
 };
 int sys_inode(int dirfd, const char *path, int flags, struct sys_inode *out);
 
+/* Every signal to its default action, none blocked. By the raw calls: the C libraries hide signals 32 to 34 from sigaction(3), and
+ * glibc's posix_spawn(3) leaves two of these ignored in whatever it starts. */
+void sys_signals_default(void);
+
+/* prlimit(2) on oneself, with the kernel's struct rlimit64 and one type for the resource, on which the C libraries differ.
+ * UINT64_MAX: unlimited. */
+struct sys_limit {
+    uint64_t soft, hard;
+};
+int sys_limit_get(int resource, struct sys_limit *limit);
+int sys_limit_set(int resource, const struct sys_limit *limit);
+
 uint64_t sys_now(void); /* CLOCK_MONOTONIC, ns */
 
 /* Closes *fd if it is one, and makes it -1. For __attribute__((cleanup)). */

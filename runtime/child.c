@@ -6,7 +6,6 @@
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -109,21 +108,20 @@ static int set_rlimits(struct child *child, struct fault *fault)
         const struct rlimit_row *row = &policy_rlimits[i];
         uint64_t soft, hard;
         plan_rlimit(child->plan, row, &soft, &hard);
-        struct rlimit limit = {soft == UINT64_MAX ? RLIM_INFINITY : (rlim_t)soft, hard == UINT64_MAX ? RLIM_INFINITY : (rlim_t)hard};
-        struct rlimit now;
-        if (setrlimit(row->resource, &limit) == 0)
+        struct sys_limit limit = {soft, hard}, now;
+        int result = sys_limit_set(row->resource, &limit);
+        if (result == 0)
             continue;
-        int error = errno;
         /* Only who has CAP_SYS_RESOURCE on the host may raise a hard limit; the soft one is raised as far as that allows where
          * the sandbox is none the worse for it: the cgroup limits memory, processes and time. */
-        if (error == EPERM && hard == UINT64_MAX && getrlimit(row->resource, &now) == 0) {
-            limit.rlim_cur = soft == UINT64_MAX || soft > now.rlim_max ? now.rlim_max : (rlim_t)soft;
-            limit.rlim_max = now.rlim_max;
-            if (setrlimit(row->resource, &limit) == 0)
+        if (result == -EPERM && hard == UINT64_MAX && sys_limit_get(row->resource, &now) == 0) {
+            limit.soft = soft > now.hard ? now.hard : soft;
+            limit.hard = now.hard;
+            result = sys_limit_set(row->resource, &limit);
+            if (result == 0)
                 continue;
-            error = errno;
         }
-        return fault_set(fault, STAGE_RLIMITS, error, "raise the hard limit of whoever starts bivy (ulimit -H), or give root CAP_SYS_RESOURCE",
+        return fault_set(fault, STAGE_RLIMITS, -result, "raise the hard limit of whoever starts bivy (ulimit -H), or give root CAP_SYS_RESOURCE",
                          "resource limit %s cannot be set to %llu: the caller's hard limit is lower", row->name,
                          (unsigned long long)hard);
     }
@@ -199,18 +197,6 @@ static _Noreturn void tell_fault(int up, const struct fault *fault)
     message.fault = *fault;
     message_send(up, &message);
     _exit(125);
-}
-
-/* Whatever the caller ignored, blocked or handled: the sandbox starts with the kernel's defaults. */
-static void reset_signals(void)
-{
-    struct sigaction action = {.sa_handler = SIG_DFL};
-    sigset_t none;
-
-    for (int number = 1; number < NSIG; number++)
-        sigaction(number, &action, NULL); /* SIGKILL, SIGSTOP and the C library's own refuse, and need no reset */
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
 static int set_descriptors(struct child *child, struct fault *fault)
@@ -296,7 +282,7 @@ void child_main(struct child *child)
     struct fault fault = {0};
     pid_t command;
 
-    reset_signals();
+    sys_signals_default(); /* whatever the caller ignored, blocked or handled */
     umask(0); /* modes of scratch are the policy's */
     for (size_t i = 0; i < sizeof story / sizeof story[0]; i++) {
         enter(child, story[i].stage);

@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
@@ -339,11 +338,11 @@ static int check_surroundings(const struct plan *plan, struct readback *readback
     cpu_set_t processors;
 
     for (size_t i = 0; i < policy_rlimit_count; i++) {
-        struct rlimit now = {0};
+        struct sys_limit now = {0};
         uint64_t soft, hard;
         plan_rlimit(plan, &policy_rlimits[i], &soft, &hard);
         /* Unlimited is what the caller's own hard limit allows (child.c): never more than was planned. */
-        if (getrlimit(policy_rlimits[i].resource, &now) < 0 || (hard != UINT64_MAX && (now.rlim_cur != soft || now.rlim_max != hard)))
+        if (sys_limit_get(policy_rlimits[i].resource, &now) < 0 || (hard != UINT64_MAX && (now.soft != soft || now.hard != hard)))
             return fault_set(fault, STAGE_GATE, EPERM, NULL, "read-back: resource limit %s is not as planned", policy_rlimits[i].name);
     }
     if (sched_getaffinity(0, sizeof processors, &processors) < 0 || (plan->affinity && !CPU_EQUAL(&processors, &plan->processors)))

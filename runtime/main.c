@@ -52,10 +52,10 @@ static void own_rlimits(void)
     static const int resources[] = {RLIMIT_NOFILE, RLIMIT_FSIZE, RLIMIT_AS, RLIMIT_DATA, RLIMIT_CPU, RLIMIT_STACK, RLIMIT_NPROC};
 
     for (size_t i = 0; i < sizeof resources / sizeof resources[0]; i++) {
-        struct rlimit limit;
-        if (getrlimit(resources[i], &limit) == 0 && limit.rlim_cur != limit.rlim_max) {
-            limit.rlim_cur = limit.rlim_max;
-            setrlimit(resources[i], &limit);
+        struct sys_limit limit;
+        if (sys_limit_get(resources[i], &limit) == 0 && limit.soft != limit.hard) {
+            limit.soft = limit.hard;
+            sys_limit_set(resources[i], &limit);
         }
     }
 }

@@ -173,6 +173,28 @@ int sys_inode(int dirfd, const char *path, int flags, struct sys_inode *out)
     return 0;
 }
 
+void sys_signals_default(void)
+{
+    /* The kernel's struct sigaction and sigset_t, whose layout differs by architecture; SIG_DFL, no flags, nothing masked: all 0. */
+    static const unsigned long action[8];
+    static const uint64_t none;
+
+    for (int number = 1; number <= 64; number++)
+        if (number != SIGKILL && number != SIGSTOP)
+            syscall(SYS_rt_sigaction, number, action, NULL, sizeof none);
+    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &none, NULL, sizeof none);
+}
+
+int sys_limit_get(int resource, struct sys_limit *limit)
+{
+    return result(syscall(SYS_prlimit64, 0, resource, NULL, limit));
+}
+
+int sys_limit_set(int resource, const struct sys_limit *limit)
+{
+    return result(syscall(SYS_prlimit64, 0, resource, limit, NULL));
+}
+
 uint64_t sys_now(void)
 {
     struct timespec now;

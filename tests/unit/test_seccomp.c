@@ -394,7 +394,7 @@ static void follows_policy(enum seccomp_machine machine)
                  (unsigned long long)verdict.data.args[0], (unsigned long long)verdict.data.args[1],
                  (unsigned long long)verdict.data.args[2], verdict.wanted, verdict.got);
     }
-    print_message("%s: %zu instructions, %lu calls tried\n", seccomp_machine_name(machine), length_of(machine),
+    print_message("# %s: %zu instructions, %lu calls tried\n", seccomp_machine_name(machine), length_of(machine),
                   verdict.tried);
     /* Every number on its own architecture, each bit of its arguments flipped under three upper words. */
     assert_true(verdict.tried > 1024UL * 3 * 6 * 64);
