@@ -32,6 +32,7 @@ enum message_kind {
 struct message {
     uint32_t magic; /* MESSAGE_MAGIC: anything else is refused */
     uint32_t kind;
+    uint64_t at; /* CLOCK_MONOTONIC ns at the sender: the reader may be late */
     union {
         struct fault fault;
         struct readback readback;
@@ -46,8 +47,8 @@ struct message {
 #include <stddef.h>
 bool message_valid(const void *bytes, size_t length);
 
-/* One write(2) to fd, EINTR survived. 0 or -errno. */
-int message_send(int fd, const struct message *message);
+/* Fills magic and at, then one write(2) to fd, EINTR survived. 0 or -errno. */
+int message_send(int fd, struct message *message);
 
 /* Shared between supervisor and sandbox until the command runs: where set-up stands, so that a set-up that is killed or hangs
  * can be named, and how long each stage took. */

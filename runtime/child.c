@@ -192,7 +192,7 @@ static void enter(struct child *child, enum stage stage)
 
 static _Noreturn void tell_fault(int up, const struct fault *fault)
 {
-    struct message message = {.magic = MESSAGE_MAGIC, .kind = MESSAGE_FAULT};
+    struct message message = {.kind = MESSAGE_FAULT};
 
     message.fault = *fault;
     message_send(up, &message);
@@ -260,7 +260,7 @@ static _Noreturn void execute(const struct plan *plan, int up)
 /* The process that becomes the command. */
 static _Noreturn void command_main(struct child *child)
 {
-    struct message ready = {.magic = MESSAGE_MAGIC, .kind = MESSAGE_READY};
+    struct message ready = {.kind = MESSAGE_READY};
     struct fault fault;
     int result;
 

@@ -58,7 +58,7 @@ static void drain(int signals)
 
 void init_main(pid_t command, int up, int lifeline)
 {
-    struct message message = {.magic = MESSAGE_MAGIC, .kind = MESSAGE_ENDED};
+    struct message message = {.kind = MESSAGE_ENDED};
     sigset_t wanted;
     int signals, status = 0;
 

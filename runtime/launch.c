@@ -75,7 +75,8 @@ static const char *clone_mend(int error)
     switch (error) {
     case EPERM:
         return "user namespaces are not allowed here: sysctl kernel.unprivileged_userns_clone=1, or "
-               "kernel.apparmor_restrict_unprivileged_userns=0, or run in a container that may";
+               "kernel.apparmor_restrict_unprivileged_userns=0; or bivy is in a chroot, where the kernel allows none; or in a "
+               "container that may not";
     case ENOSPC:
         return "raise sysctl user.max_user_namespaces and its kin, or end other sandboxes";
     case EACCES:

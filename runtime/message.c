@@ -5,6 +5,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "sys.h"
+
 _Static_assert(sizeof(struct message) <= 4096, "a write of at most PIPE_BUF bytes is atomic (pipe(7))");
 
 static bool ends(const char *text, size_t size)
@@ -35,9 +37,12 @@ bool message_valid(const void *bytes, size_t length)
     }
 }
 
-int message_send(int fd, const struct message *message)
+int message_send(int fd, struct message *message)
 {
     ssize_t put;
+
+    message->magic = MESSAGE_MAGIC;
+    message->at = sys_now();
 
     do
         put = write(fd, message, sizeof *message);

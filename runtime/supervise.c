@@ -122,12 +122,12 @@ static void on_message(struct run *run)
         case MESSAGE_READY:
             run->outcome->ready = true;
             run->outcome->readback = message.readback;
-            run->outcome->ready_at = sys_now();
+            run->outcome->ready_at = message.at;
             break;
         case MESSAGE_ENDED:
             run->outcome->have_status = true;
             run->outcome->wait_status = message.wait_status;
-            run->outcome->ended_at = sys_now();
+            run->outcome->ended_at = message.at;
             break;
         }
     }

@@ -1,0 +1,105 @@
+#!/usr/bin/env bash
+# The callers in examples/ against a real sandbox: each must tell a success, a failure, a timeout, an out-of-memory end and
+# a failed set-up apart, as the README says. TAP on stdout. Environment: BIVY, BIVY_ROOTFS.
+set -euo pipefail
+checkout=$(cd -P -- "$(dirname -- "${BASH_SOURCE[0]}")/../.." && pwd)
+python=$checkout/examples/python/run_in_bivy.py
+node=$checkout/examples/node/run-in-bivy.mjs
+
+bail() { printf 'Bail out! %s\n' "$*"; exit 1; }
+[[ -x ${BIVY:-} ]] || bail "BIVY=${BIVY:-}: not a program; run this with meson test"
+[[ -d ${BIVY_ROOTFS:-} ]] || bail "BIVY_ROOTFS=${BIVY_ROOTFS:-}: not a directory; make it with rootfs/build --output"
+export BIVY BIVY_ROOTFS
+if ((EUID != 0)); then
+    echo '1..0 # SKIP not root, and no delegated cgroup is known here'
+    exit 0
+fi
+
+point=0
+# verdict STATUS WHAT [TEXT]
+verdict() {
+    point=$((point + 1))
+    if (($1 == 0)); then
+        printf 'ok %d - %s\n' "$point" "$2"
+    else
+        printf 'not ok %d - %s\n' "$point" "$2"
+        [[ -z ${3-} ]] || printf '# %s\n' "${3//$'\n'/$'\n# '}"
+    fi
+}
+
+# differs EXPECTED SEEN: prints each key of the JSON object EXPECTED that SEEN has otherwise; 1 when there is one. "cpu" among
+# limits_hit is no difference: on a slow machine any command may be held back for a moment.
+differs() {
+    python3 - "$1" "$2" <<'PYTHON'
+import json
+import sys
+
+expected, seen = (json.loads(text) for text in sys.argv[1:])
+seen["limits_hit"] = [limit for limit in seen["limits_hit"] if limit != "cpu"]
+wrong = [f"{key}: {value!r} expected, {seen.get(key)!r} seen" for key, value in expected.items() if seen.get(key) != value]
+print("\n".join(wrong))
+sys.exit(bool(wrong))
+PYTHON
+}
+
+# expect CALLER WHAT EXPECTED ARGUMENT...: the caller, run with these arguments, must print an object with what EXPECTED has.
+expect() {
+    local caller=$1 what=$2 expected=$3 seen status=0 errors text
+    shift 3
+    errors=$(mktemp)
+    seen=$("$caller" "$@" </dev/null 2>"$errors") || status=$?
+    if ((status != 0)); then
+        verdict 1 "${caller##*/}: $what" "the caller ended with status $status"$'\n'"$(<"$errors")"
+    elif text=$(differs "$expected" "$seen" 2>&1); then
+        verdict 0 "${caller##*/}: $what"
+    else
+        verdict 1 "${caller##*/}: $what" "$text"$'\n'"$(<"$errors")"
+    fi
+    rm -f -- "$errors"
+}
+
+all_of() {
+    expect "$1" 'success' '{"outcome": "exited", "exit_code": 0, "stdout": "hello\n", "truncated": false, "limits_hit": []}' \
+        -- echo hello
+    expect "$1" 'exit status 3, output kept apart' '{"outcome": "exited", "exit_code": 3, "stdout": "out\n"}' \
+        -- sh -c 'echo out; echo err >&2; exit 3'
+    expect "$1" 'a command that itself exits 124 is no timeout' '{"outcome": "exited", "exit_code": 124, "limits_hit": []}' \
+        -- sh -c 'exit 124'
+    expect "$1" 'timeout, with what was printed before' \
+        '{"outcome": "timeout", "exit_code": null, "stdout": "before\n", "limits_hit": ["timeout"]}' \
+        --timeout 500ms --kill-after 200ms -- sh -c 'echo before; exec sleep 60'
+    expect "$1" 'out of memory' '{"outcome": "oom", "exit_code": null, "limits_hit": ["memory"]}' \
+        --memory 32M --cpus 1 -- tail /dev/zero
+    expect "$1" 'more output than is kept' '{"outcome": "exited", "exit_code": 0, "truncated": true, "limits_hit": ["output"]}' \
+        --max-output 1K -- head -c 100000 /dev/zero
+    expect "$1" 'set-up that fails' '{"outcome": "setup_failed", "exit_code": null, "stdout": ""}' \
+        --workspace /nonexistent -- true
+}
+
+callers=("$python" "$node")
+each=7
+echo "1..$((${#callers[@]} * each + 1))"
+
+all_of "$python"
+if command -v node >/dev/null; then
+    all_of "$node"
+else
+    for ((i = 0; i < each; i++)); do
+        point=$((point + 1))
+        printf 'ok %d - %s # SKIP no node here; apt-get install nodejs\n' "$point" "${node##*/}"
+    done
+fi
+
+# The README shows the Python caller; it must be the one that was just tested.
+text=$(
+    python3 - "$checkout/README.md" "$python" 2>&1 <<'PYTHON'
+import re
+import sys
+
+readme, example = (open(path, encoding="utf-8").read() for path in sys.argv[1:])
+blocks = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+print(f"{len(blocks)} Python blocks in the README")
+sys.exit(not blocks or any(block not in example for block in blocks))
+PYTHON
+) && status=0 || status=$?
+verdict "$status" 'the README shows the Python caller as it is' "$text"
