@@ -15,11 +15,11 @@ enum stage {
     STAGE_STREAMS,      /* pipes between caller and command */
     STAGE_CLONE,        /* clone3 */
     STAGE_IDMAP,        /* uid_map and gid_map */
-    STAGE_CGROUP_ENTER, /* from here on: inside the sandbox, before the command */
+    STAGE_INHERITED,    /* from here on: inside the sandbox, before the command */
+    STAGE_CGROUP_ENTER,
     STAGE_IDS,
     STAGE_SCRATCH,
     STAGE_ROOT,
-    STAGE_DEV,
     STAGE_PROC,
     STAGE_MOUNTS,
     STAGE_PIVOT,

@@ -26,5 +26,6 @@ void json_signed(struct json *json, const char *name, int64_t value);
 void json_thousandths(struct json *json, const char *name, uint64_t value); /* 1937 -> 1.937 */
 void json_bool(struct json *json, const char *name, bool value);
 void json_null(struct json *json, const char *name);
+void json_newline(struct json *json); /* behind the whole text */
 
 #endif

@@ -2,6 +2,8 @@
 #ifndef BIVY_MESSAGE_H
 #define BIVY_MESSAGE_H
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "fault.h"
@@ -43,8 +45,6 @@ struct message {
 
 /* Is this a whole, well-formed message (magic, kind, terminated strings)? What comes up the pipe is written by our own code,
  * but by code in a process that the sandbox's limits can kill at any byte. Pure. */
-#include <stdbool.h>
-#include <stddef.h>
 bool message_valid(const void *bytes, size_t length);
 
 /* Fills magic and at, then one write(2) to fd, EINTR survived. 0 or -errno. */

@@ -26,6 +26,7 @@ struct outcome {
     bool oom;
     char victim[32];
     uint64_t started, ready_at, ended_at; /* CLOCK_MONOTONIC ns */
+    uint64_t answer_by;                   /* likewise: everything must be said by then; 0: no matter */
     int64_t started_wall;                 /* CLOCK_REALTIME ns */
     bool have_readings;
     struct cgroup_readings readings;
@@ -34,7 +35,7 @@ struct outcome {
         uint64_t seen, passed;
         bool truncated;
     } out, err;
-    char residue[2][256]; /* "" or what could not be removed and why */
+    char residue[256]; /* "" or what could not be removed and why */
 };
 
 #endif

@@ -52,6 +52,7 @@ struct plan {
 
     char **env;        /* allocated, NULL-terminated */
     char **argv;       /* the caller's */
+    int (*builtin)(void); /* selftest: run instead of execve, in the same place; its status is the command's. NULL otherwise */
     char **candidates; /* what execve is tried on, in order (PATH search of argv[0]); allocated, NULL-terminated */
 };
 

@@ -16,15 +16,19 @@ struct report {
 /* Opens FILE (made 0600 where missing, never through a symlink) or takes fd:N, and makes sure that a record will fit. */
 int report_open(const char *where, struct report *report, struct fault *fault);
 
-/* Writes the record. plan may be NULL where the run failed before there was one. 0 or -errno with *fault. */
+/* A record inside the workspace would be the command's to forge: is the file that was opened below place? */
+bool report_within(const struct report *report, const struct place *place);
+
+/* Writes the record. plan may be NULL where the run failed before there was one. 0 or -errno with *fault. Here as below: gives up
+ * on a reader that does not read at `by` (sys_now() scale). */
 int report_write(struct report *report, const struct spec *spec, const struct plan *plan, const struct outcome *outcome,
-                 struct fault *fault);
+                 uint64_t by, struct fault *fault);
 void report_release(struct report *report);
 
-/* "bivy: stage: what (errno)" and the hint, on stderr; control characters made harmless; gives up on a stuck reader. */
-void report_fault(const struct fault *fault);
+/* "bivy: stage: what (errno)" and the hint, on stderr; control characters made harmless. */
+void report_fault(const struct fault *fault, uint64_t by);
 /* One line for people: outcome, time, peak memory. */
-void report_summary(const struct plan *plan, const struct outcome *outcome);
+void report_summary(const struct plan *plan, const struct outcome *outcome, uint64_t by);
 
 /* bivy's own exit status for an outcome (124 timeout, 125 set-up, 126, 127, 128+n). */
 int report_status(const struct outcome *outcome);

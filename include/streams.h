@@ -13,7 +13,7 @@
 struct stream {
     int in;   /* our end of the command's pipe; -1: at its end */
     int out;  /* where it goes: the caller's, reopened non-blocking where that can be; -1: gone */
-    bool out_ours;
+    bool in_ours, out_ours; /* non-blocking, by an open file description of our own */
     bool splices;      /* splice(2) works between these two */
     bool waits_out;    /* waiting for room in out, not for bytes in in */
     bool broken;       /* out is gone (EPIPE): the command's next write gets EPIPE as well */
@@ -30,10 +30,14 @@ struct streams {
     struct stream out, err;
     struct stream in; /* the other way round: in is the caller's stdin, out the command's */
     int child[3];     /* the command's ends, closed in the supervisor after clone */
+    uint64_t inode[3]; /* of these pipes; 0: none (stdin without -i) */
 };
 
 int streams_open(const struct plan *plan, struct streams *streams, struct fault *fault);
 void streams_close_child(struct streams *streams);
+
+/* Opens a pipe or terminal of the caller's anew, for writing without blocking, or duplicates what cannot be (*ours false). */
+int streams_open_out(int fd, bool *ours);
 
 /* Fills up to 3 entries; streams_serve takes the answers. */
 size_t streams_poll(struct streams *streams, struct pollfd fds[3]);

@@ -15,6 +15,8 @@
 pid_t sys_clone3(struct clone_args *args);
 int sys_pidfd_send_signal(int pidfd, int signal);
 int sys_openat2(int dirfd, const char *path, uint64_t flags, uint64_t resolve);
+/* open(2) with O_CREAT that follows no symlink anywhere in path. */
+int sys_create(const char *path, uint64_t flags, mode_t mode);
 int sys_open_tree(int dirfd, const char *path, unsigned flags);
 int sys_move_mount(int from, int to); /* both by descriptor, empty paths */
 int sys_mount_setattr(int fd, const char *path, unsigned flags, uint64_t set, uint64_t clear, uint64_t propagation);
@@ -25,7 +27,6 @@ int sys_fsmount(int fd, unsigned attr);
 int sys_pivot_root(const char *new_root, const char *put_old);
 int sys_umount_detach(const char *path);
 int sys_close_range(unsigned first, unsigned last);
-int sys_close_range_cloexec(unsigned first, unsigned last);
 int sys_join_session_keyring(void);
 int sys_seccomp_filter(const void *fprog); /* struct sock_fprog */
 
@@ -49,6 +50,13 @@ int sys_inode(int dirfd, const char *path, int flags, struct sys_inode *out);
 /* Every signal to its default action, none blocked. By the raw calls: the C libraries hide signals 32 to 34 from sigaction(3), and
  * glibc's posix_spawn(3) leaves two of these ignored in whatever it starts. */
 void sys_signals_default(void);
+
+/* SCHED_OTHER, no negative niceness, I/O class none (sched(7), ioprio_set(2)). */
+int sys_schedule_normally(void);
+/* 0 when that is what the calling process has. */
+int sys_scheduled_normally(void);
+/* personality(2); 0xffffffff only asks. */
+int sys_personality(unsigned long persona);
 
 /* prlimit(2) on oneself, with the kernel's struct rlimit64 and one type for the resource, on which the C libraries differ.
  * UINT64_MAX: unlimited. */

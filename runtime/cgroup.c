@@ -15,6 +15,7 @@
 
 #include "options.h"
 #include "sys.h"
+#include "weaken.h"
 
 #define CPU_PERIOD_US 100000
 #define VALUE_TEXT 48
@@ -107,7 +108,7 @@ static int turn_knob(const struct plan *plan, struct cgroup *cgroup, const struc
     char value[VALUE_TEXT];
     int result;
 
-    if (!file)
+    if (!file || weakened(limit_name(knob->limit)))
         return 0; /* the other side's row */
     knob_value(plan, knob, value);
     result = sys_write_file(dir, file, value);
@@ -260,7 +261,8 @@ static int watch_oom(struct cgroup *cgroup, struct fault *fault)
 /* A shared lock on the parent says "a bivy is at work here", so whoever gets it exclusively knows that everything below is
  * stale. Only then does a run sweep: its cost stays flat in the number of live sandboxes. A lock that somebody holds for ever
  * costs the sweep and a tenth of a second, nothing else. */
-static int sweep_below(const struct hierarchies *cgroups, const char *path, bool alone, struct cgroup_sweep *sweep, struct fault *fault);
+static int sweep_below(const struct hierarchies *cgroups, const char *path, bool alone, uint64_t patience, struct cgroup_sweep *sweep,
+                       struct fault *fault);
 
 static void lock_parent(const struct plan *plan, struct cgroup *cgroup)
 {
@@ -268,7 +270,7 @@ static void lock_parent(const struct plan *plan, struct cgroup *cgroup)
     struct fault ignored;
 
     if (flock(cgroup->parent, LOCK_EX | LOCK_NB) == 0)
-        sweep_below(plan->cgroups, plan->cgroup_parent, true, &sweep, &ignored);
+        sweep_below(plan->cgroups, plan->cgroup_parent, true, 0, &sweep, &ignored);
     /* Another bivy may be sweeping at this moment; it must be done before our leaf exists without a lock of its own. */
     for (int tries = 0; flock(cgroup->parent, LOCK_SH | LOCK_NB) < 0 && tries < 100; tries++)
         poll(NULL, 0, 1);
@@ -296,6 +298,9 @@ static int v2_leaf(const struct plan *plan, struct cgroup *cgroup, unsigned *mis
     /* Held until the supervisor is gone, however it goes: an unlocked leaf is stale. */
     if (flock(cgroup->leaf, LOCK_EX | LOCK_NB) < 0)
         return fault_set(fault, STAGE_CGROUP, errno, "run it again", "the new leaf %s is locked by somebody else", cgroup->name);
+    SYS_CLOSES int second = openat(cgroup->parent, cgroup->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (second < 0 || flock(second, LOCK_EX | LOCK_NB) == 0)
+        return fault_set(fault, STAGE_CGROUP, EPROTO, NULL, "the new leaf %s does not stay locked", cgroup->name);
     return 0;
 }
 
@@ -550,9 +555,9 @@ void cgroup_close(struct cgroup *cgroup)
 }
 
 /* A leaf nobody holds the lock of. */
-static int sweep_leaf(const struct hierarchies *cgroups, const char *path, int parent, int leaf, const char *name)
+static int sweep_leaf(const struct hierarchies *cgroups, const char *path, int parent, int leaf, const char *name, uint64_t patience)
 {
-    uint64_t deadline = sys_now() + 500000000u;
+    uint64_t deadline = sys_now() + patience;
     int result = 0, last;
 
     if (dir_populated(leaf))
@@ -579,7 +584,9 @@ static bool too_young(int leaf)
     return fstat(leaf, &made) < 0 || (now.tv_sec >= made.st_ctim.tv_sec && now.tv_sec - made.st_ctim.tv_sec < SWEEP_AGE_S);
 }
 
-static int sweep_below(const struct hierarchies *cgroups, const char *path, bool alone, struct cgroup_sweep *sweep, struct fault *fault)
+/* patience, ns: how long a leaf may take to empty after its processes were killed; what is stuck in a dead file system never does. */
+static int sweep_below(const struct hierarchies *cgroups, const char *path, bool alone, uint64_t patience, struct cgroup_sweep *sweep,
+                       struct fault *fault)
 {
     int parent = open_parent(cgroups->v2.mount, path, false);
     DIR *dir;
@@ -603,7 +610,7 @@ static int sweep_below(const struct hierarchies *cgroups, const char *path, bool
             continue;
         if (flock(leaf, LOCK_EX | LOCK_NB) < 0 || (!alone && too_young(leaf)))
             sweep->live++;
-        else if (sweep_leaf(cgroups, path, parent, leaf, entry->d_name) < 0)
+        else if (sweep_leaf(cgroups, path, parent, leaf, entry->d_name, patience) < 0)
             sweep->stuck++;
         else
             sweep->removed++;
@@ -612,10 +619,12 @@ static int sweep_below(const struct hierarchies *cgroups, const char *path, bool
     return 0;
 }
 
+#define CLEAN_PATIENCE 500000000u /* ns */
+
 int cgroup_sweep(const struct hierarchies *cgroups, const char *path, struct cgroup_sweep *sweep, struct fault *fault)
 {
     SYS_CLOSES int parent = open_parent(cgroups->v2.mount, path, false);
     bool alone = parent >= 0 && flock(parent, LOCK_EX | LOCK_NB) == 0;
 
-    return sweep_below(cgroups, path, alone, sweep, fault);
+    return sweep_below(cgroups, path, alone, CLEAN_PATIENCE, sweep, fault);
 }

@@ -17,10 +17,33 @@
 #include "rootfs.h"
 #include "seccomp.h"
 #include "sys.h"
+#include "weaken.h"
 
 enum { UP = 3 }; /* where the command-to-be keeps its pipe up, close-on-exec */
 
 static struct rootfs tree = {.scratch = -1, .root = -1};
+
+/* What fork hands on besides descriptors and would make one caller's sandbox another than the next one's: scheduling class,
+ * personality (no ASLR under `setarch -R`), I/O class, protection from the OOM killer. A niceness above 0 stays: it is how a caller
+ * says that something matters less, and only a privileged caller could undo it. */
+static int shed_inherited(struct child *child, struct fault *fault)
+{
+    char score[16];
+    int result;
+
+    (void)child;
+    if ((result = sys_schedule_normally()) < 0)
+        return fault_set(fault, STAGE_INHERITED, -result, "start bivy with ordinary scheduling",
+                         "the caller's scheduling class or I/O class cannot be given up");
+    if (sys_personality(0) < 0 || sys_personality(0xffffffff) != 0)
+        return fault_set(fault, STAGE_INHERITED, EPERM, NULL, "the caller's personality cannot be given up");
+    if (sys_read_file(AT_FDCWD, "/proc/self/oom_score_adj", score, sizeof score) <= 0)
+        return fault_set(fault, STAGE_INHERITED, ENODATA, "mount /proc", "/proc/self/oom_score_adj: cannot be read");
+    if (score[0] == '-' && ((result = sys_write_file(AT_FDCWD, "/proc/self/oom_score_adj", "0")) < 0 ||
+                            sys_read_file(AT_FDCWD, "/proc/self/oom_score_adj", score, sizeof score) <= 0 || score[0] == '-'))
+        return fault_set(fault, STAGE_INHERITED, result < 0 ? -result : EPERM, NULL, "protection from the OOM killer cannot be given up");
+    return 0;
+}
 
 static int enter_cgroup(struct child *child, struct fault *fault)
 {
@@ -29,7 +52,7 @@ static int enter_cgroup(struct child *child, struct fault *fault)
     if (result < 0)
         return result;
     cgroup_close(child->cgroup);
-    if (unshare(CLONE_NEWCGROUP) < 0)
+    if (!weakened("ns_cgroup") && unshare(CLONE_NEWCGROUP) < 0)
         return fault_set(fault, STAGE_CGROUP_ENTER, errno, "the kernel needs CONFIG_CGROUPS and a free slot in max_cgroup_namespaces",
                          "no cgroup namespace can be made");
     return 0;
@@ -93,11 +116,11 @@ static int set_host_name(struct child *child, struct fault *fault)
 
 static int new_keyring(struct child *child, struct fault *fault)
 {
-    int result = sys_join_session_keyring();
+    int result = sys_join_session_keyring(); /* the new keyring's serial number */
 
     (void)child;
     /* A kernel without keys has nothing to keep apart. */
-    return result < 0 && result != -ENOSYS
+    return result <= 0 && result != -ENOSYS
                ? fault_set(fault, STAGE_KEYRING, -result, "raise kernel.keys.maxkeys if it is EDQUOT", "no new session keyring can be made")
                : 0;
 }
@@ -166,7 +189,8 @@ static const struct {
     int (*run)(struct child *child, struct fault *fault);
 } story[] = {
     /* clang-format off */
-    {STAGE_CGROUP_ENTER, enter_cgroup},      /* first: all that follows is charged; before the cgroup namespace, whose root it is */
+    {STAGE_INHERITED,    shed_inherited},    /* while the child has the caller's host id, whose process it still is */
+    {STAGE_CGROUP_ENTER, enter_cgroup},      /* early: all that follows is charged; before the cgroup namespace, whose root it is */
     {STAGE_IDS,          take_ids},          /* before any inode is made: an unmapped owner cannot (EOVERFLOW) */
     {STAGE_SCRATCH,      make_scratch},      /* stages everything below */
     {STAGE_ROOT,         make_root},
@@ -206,14 +230,14 @@ static int set_descriptors(struct child *child, struct fault *fault)
     if (ends[0] < 0)
         ends[0] = open("/dev/null", O_RDONLY | O_CLOEXEC | O_NOCTTY);
     for (int fd = 0; fd < 3; fd++)
-        if (ends[fd] < 0 || dup2(ends[fd], fd) < 0)
+        if (ends[fd] < 0 || dup2(ends[fd], fd) != fd)
             return fault_set(fault, STAGE_DESCRIPTORS, errno, NULL, "descriptor %d cannot be made", fd);
-    if (child->up != UP && dup3(child->up, UP, O_CLOEXEC) < 0)
+    if (child->up != UP && dup3(child->up, UP, O_CLOEXEC) != UP)
         return fault_set(fault, STAGE_DESCRIPTORS, errno, NULL, "the message pipe cannot be moved");
     child->up = UP;
-    if (sys_close_range(UP + 1, ~0u) < 0)
+    if (!weakened("close") && sys_close_range(UP + 1, ~0u) < 0)
         return fault_set(fault, STAGE_DESCRIPTORS, errno, NULL, "descriptors cannot be closed");
-    if (setsid() < 0)
+    if (!weakened("session") && setsid() < 0)
         return fault_set(fault, STAGE_DESCRIPTORS, errno, NULL, "no new session can be made");
     umask(POLICY_UMASK);
     if (chdir(POLICY_WORKSPACE) < 0 || faccessat(AT_FDCWD, ".", R_OK | X_OK, 0) < 0)
@@ -231,7 +255,7 @@ static _Noreturn void execute(const struct plan *plan, int up)
     bool there = false;
 
     for (char **path = plan->candidates; *path; path++) {
-        execve(*path, plan->argv, plan->env);
+        execve(*path, plan->argv, weakened("environment") ? environ : plan->env);
         if (errno == ENOENT && faccessat(AT_FDCWD, *path, F_OK, 0) == 0)
             there = true; /* the file is there, so what is missing is its interpreter */
         if (errno != ENOENT && errno != ENOTDIR)
@@ -268,7 +292,7 @@ static _Noreturn void command_main(struct child *child)
     if (set_descriptors(child, &fault) < 0)
         tell_fault(child->up, &fault);
     enter(child, STAGE_GATE);
-    if (gate_check(child->plan, child->up, &ready.readback, &fault) < 0)
+    if (!weakened("gate") && gate_check(child->plan, child->streams, child->up, &ready.readback, &fault) < 0)
         tell_fault(child->up, &fault);
     enter(child, STAGE_EXEC);
     result = message_send(child->up, &ready);
@@ -286,7 +310,7 @@ void child_main(struct child *child)
     umask(0); /* modes of scratch are the policy's */
     for (size_t i = 0; i < sizeof story / sizeof story[0]; i++) {
         enter(child, story[i].stage);
-        if (story[i].run(child, &fault) < 0)
+        if (!weakened(stage_name((int)story[i].stage)) && story[i].run(child, &fault) < 0)
             tell_fault(child->up, &fault);
     }
     enter(child, STAGE_INIT);

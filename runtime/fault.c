@@ -8,7 +8,7 @@
 
 static const char *const stage_names[STAGE_COUNT] = {
     "options", "report",  "rootfs",   "workspace", "plan",     "cgroup",       "streams",      "clone",
-    "idmap",   "cgroup_enter", "ids", "scratch",   "root",     "dev",          "proc",         "mounts",
+    "idmap",   "inherited", "cgroup_enter", "ids", "scratch",  "root",         "proc",         "mounts",
     "pivot",   "network", "hostname", "keyring",   "rlimits",  "affinity",     "capabilities", "no_new_privs",
     "seccomp", "init",    "descriptors", "gate",   "exec",     "supervise",
 };

@@ -8,7 +8,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/utsname.h>
@@ -142,6 +144,17 @@ static int check_id_map(const char *path, unsigned host, struct fault *fault)
     return 0;
 }
 
+static int check_id_maps(const struct plan *plan, struct fault *fault)
+{
+    int result;
+
+    if ((result = check_id_map("/proc/self/uid_map", plan->host_uid, fault)) < 0 ||
+        (result = check_id_map("/proc/self/gid_map", plan->host_gid, fault)) < 0 ||
+        (result = read_proc("/proc/self/setgroups", fault)) < 0)
+        return result;
+    return strcmp(text, "deny\n") ? refuse(fault, EPERM, "groups could be changed") : 0;
+}
+
 static int check_namespaces(const struct plan *plan, struct readback *readback, struct fault *fault)
 {
     for (size_t i = 0; i < POLICY_NAMESPACES; i++) {
@@ -162,7 +175,14 @@ static int check_namespaces(const struct plan *plan, struct readback *readback, 
     int result = read_proc("/proc/sys/user/max_user_namespaces", fault);
     if (result < 0)
         return result;
-    return strcmp(text, "0\n") ? refuse(fault, EPERM, "further user namespaces could be made") : 0;
+    if (strcmp(text, "0\n"))
+        return refuse(fault, EPERM, "further user namespaces could be made");
+    /* Fork copies it from pid 1, so this answers for both; execve gives the command its own back. */
+    if (prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) != 0)
+        return refuse(fault, EPERM, "pid 1 is dumpable and could be looked into");
+    if (faccessat(AT_FDCWD, "/proc/1", F_OK, 0) == 0 || errno != ENOENT)
+        return refuse(fault, EPERM, "pid 1 shows in /proc");
+    return 0;
 }
 
 static bool options_hold(const struct mount_row *row, const char *options)
@@ -191,6 +211,29 @@ static bool fstype_fits(const struct plan_mount *mount, const char *fstype)
         return true; /* told by device and inode below, or by major and minor */
     }
     return false;
+}
+
+static bool superblock_fits(const struct mount_row *row, const char *options)
+{
+    char most[24];
+
+    if (row->kind == MOUNT_PROC)
+        return mountinfo_has(options, "hidepid=ptraceable");
+    if (row->kind != MOUNT_DEVPTS)
+        return true;
+    snprintf(most, sizeof most, "max=%d", POLICY_PTYS);
+    return mountinfo_has(options, most) && mountinfo_has(options, "mode=620") && mountinfo_has(options, "ptmxmode=666");
+}
+
+/* Sizes are read from the file system itself: mountinfo rounds them. */
+static bool scratch_fits(const struct plan *plan)
+{
+    struct statfs scratch;
+    struct stat tmp;
+
+    return statfs("/tmp", &scratch) == 0 && stat("/tmp", &tmp) == 0 && (tmp.st_mode & 07777) == 01777 &&
+           (uint64_t)scratch.f_blocks <= (plan->scratch + (uint64_t)scratch.f_bsize - 1) / (uint64_t)scratch.f_bsize &&
+           scratch.f_blocks > 0 && scratch.f_files > 0 && (uint64_t)scratch.f_files <= plan->scratch_inodes;
 }
 
 static int mount_fault(struct fault *fault, const char *target, const char *what)
@@ -233,6 +276,8 @@ static int check_mounts(const struct plan *plan, struct readback *readback, stru
             return mount_fault(fault, line.target, "lacks an option that was planned");
         if (!fstype_fits(&plan->mounts[i], line.fstype))
             return mount_fault(fault, line.target, "is of another file system type than was planned");
+        if (!superblock_fits(plan->mounts[i].row, line.super))
+            return mount_fault(fault, line.target, "lacks an option of its file system that was planned");
         if (plan->mounts[i].row->kind == MOUNT_ROOT) {
             readback->root_major = line.major;
             readback->root_minor = line.minor;
@@ -250,6 +295,8 @@ static int check_mounts(const struct plan *plan, struct readback *readback, stru
         if (!seen[i] && !(mask && faccessat(AT_FDCWD, row->target, F_OK, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT))
             return mount_fault(fault, row->target, "is missing");
     }
+    if (!scratch_fits(plan))
+        return mount_fault(fault, "/tmp", "is larger than was planned, or has another mode");
     if (!same_place("/", plan->rootfs))
         return mount_fault(fault, "/", "is not the rootfs that was checked");
     if (plan->workspace && !same_place(POLICY_WORKSPACE, plan->workspace))
@@ -273,20 +320,24 @@ static int check_cgroup(struct readback *readback, struct fault *fault)
     return 0;
 }
 
-static bool descriptor_fits(int fd, int up, bool interactive)
+/* bivy's own pipes by inode, each with the end that a command should have of it; never something of the caller's. */
+static bool descriptor_fits(const struct streams *streams, int fd, int up)
 {
     struct stat file;
+    int flags = fcntl(fd, F_GETFL);
 
-    if (fstat(fd, &file) < 0)
+    if (flags < 0 || fstat(fd, &file) < 0)
         return false;
     if (fd == up)
-        return S_ISFIFO(file.st_mode) && fcntl(fd, F_GETFD) == FD_CLOEXEC;
-    if (fd == 0 && !interactive)
-        return S_ISCHR(file.st_mode) && file.st_rdev == makedev(1, 3);
-    return fd <= 2 && S_ISFIFO(file.st_mode);
+        return S_ISFIFO(file.st_mode) && (flags & O_ACCMODE) == O_WRONLY && fcntl(fd, F_GETFD) == FD_CLOEXEC;
+    if (fd > 2 || (flags & O_ACCMODE) != (fd == 0 ? O_RDONLY : O_WRONLY) || fcntl(fd, F_GETFD) != 0)
+        return false;
+    if (streams->inode[fd] == 0)
+        return fd == 0 && S_ISCHR(file.st_mode) && file.st_rdev == makedev(1, 3);
+    return S_ISFIFO(file.st_mode) && file.st_ino == streams->inode[fd];
 }
 
-static int check_descriptors(const struct plan *plan, int up, struct readback *readback, struct fault *fault)
+static int check_descriptors(const struct streams *streams, int up, struct readback *readback, struct fault *fault)
 {
     struct entry { /* struct linux_dirent64, getdents64(2) */
         uint64_t inode;
@@ -307,7 +358,7 @@ static int check_descriptors(const struct plan *plan, int up, struct readback *r
             at += entry->length;
             if (entry->name[0] == '.' || fd == dir)
                 continue;
-            if (!descriptor_fits(fd, up, plan->interactive))
+            if (!descriptor_fits(streams, fd, up))
                 return fault_set(fault, STAGE_GATE, EBADF, NULL, "read-back: descriptor %d is open and should not be, or is not what it should be", fd);
             readback->descriptors += fd != up;
         }
@@ -324,7 +375,8 @@ static int check_network(const struct plan *plan, struct readback *readback, str
     if (result < 0)
         return refuse(fault, -result, "the network links cannot be listed");
     if (!links.only_lo)
-        return refuse(fault, EPERM, "there is another network link than lo");
+        return fault_set(fault, STAGE_GATE, EPERM, "sysctl net.core.fb_tunnels_only_for_init_net=1, where tunnel modules add links to every namespace",
+                         "read-back: there is another network link than lo");
     if (links.up != (plan->network == NETWORK_LOOPBACK))
         return refuse(fault, EPERM, "lo is up and should be down, or the other way round");
     readback->links = links.count;
@@ -342,11 +394,20 @@ static int check_surroundings(const struct plan *plan, struct readback *readback
         uint64_t soft, hard;
         plan_rlimit(plan, &policy_rlimits[i], &soft, &hard);
         /* Unlimited is what the caller's own hard limit allows (child.c): never more than was planned. */
-        if (sys_limit_get(policy_rlimits[i].resource, &now) < 0 || (hard != UINT64_MAX && (now.soft != soft || now.hard != hard)))
+        if (sys_limit_get(policy_rlimits[i].resource, &now) < 0 || (hard != UINT64_MAX && now.hard != hard) ||
+            (soft != UINT64_MAX && now.soft != soft && now.soft != now.hard))
             return fault_set(fault, STAGE_GATE, EPERM, NULL, "read-back: resource limit %s is not as planned", policy_rlimits[i].name);
     }
-    if (sched_getaffinity(0, sizeof processors, &processors) < 0 || (plan->affinity && !CPU_EQUAL(&processors, &plan->processors)))
-        return refuse(fault, EPERM, "the processors are not those that were planned");
+    /* A cpuset of the cgroups above may leave fewer. */
+    if (sched_getaffinity(0, sizeof processors, &processors) < 0)
+        return refuse(fault, errno, "the processors cannot be told");
+    for (size_t cpu = 0; plan->affinity && cpu < CPU_SETSIZE; cpu++)
+        if (CPU_ISSET(cpu, &processors) && !CPU_ISSET(cpu, &plan->processors))
+            return refuse(fault, EPERM, "there are more processors than were planned");
+    if (sys_scheduled_normally() < 0 || sys_personality(0xffffffff) != 0)
+        return refuse(fault, EPERM, "scheduling class, priority or personality are the caller's");
+    if (umask(POLICY_UMASK) != POLICY_UMASK)
+        return refuse(fault, EPERM, "the umask is not as planned");
     readback->processors = (uint32_t)CPU_COUNT(&processors);
     if (uname(&name) < 0 || strcmp(name.nodename, POLICY_HOST_NAME))
         return refuse(fault, EPERM, "the host name is not the sandbox's");
@@ -355,18 +416,17 @@ static int check_surroundings(const struct plan *plan, struct readback *readback
     return 0;
 }
 
-int gate_check(const struct plan *plan, int up, struct readback *readback, struct fault *fault)
+int gate_check(const struct plan *plan, const struct streams *streams, int up, struct readback *readback, struct fault *fault)
 {
     int result;
 
     memset(readback, 0, sizeof *readback);
     if ((result = check_status(plan, readback, fault)) < 0 ||
-        (result = check_id_map("/proc/self/uid_map", plan->host_uid, fault)) < 0 ||
-        (result = check_id_map("/proc/self/gid_map", plan->host_gid, fault)) < 0 ||
+        (result = check_id_maps(plan, fault)) < 0 ||
         (result = check_namespaces(plan, readback, fault)) < 0 || (result = check_mounts(plan, readback, fault)) < 0 ||
         (result = check_cgroup(readback, fault)) < 0 || (result = check_network(plan, readback, fault)) < 0 ||
         (result = check_surroundings(plan, readback, fault)) < 0 ||
-        (result = check_descriptors(plan, up, readback, fault)) < 0)
+        (result = check_descriptors(streams, up, readback, fault)) < 0)
         return result;
     /* Last: whatever came before ran under the filter as well. */
     return seccomp_probe() < 0 ? refuse(fault, EPERM, "the seccomp filter does not answer as its policy says") : 0;

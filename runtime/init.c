@@ -62,8 +62,8 @@ void init_main(pid_t command, int up, int lifeline)
     sigset_t wanted;
     int signals, status = 0;
 
-    /* The callers' ends of 0 and 1 are not needed here; up and lifeline are both above 2. */
-    if (dup2(lifeline, LIFELINE) < 0 || dup2(up, UP) < 0 || sys_close_range(UP + 1, ~0u) < 0)
+    /* What the caller had as 0 and 1 is not needed here. */
+    if (up <= UP || lifeline <= UP || dup2(lifeline, LIFELINE) != LIFELINE || dup2(up, UP) != UP || sys_close_range(UP + 1, ~0u) < 0)
         _exit(1);
     prctl(PR_SET_NAME, "bivy-init", 0, 0, 0);
     /* Only SIGCHLD is taken. Every other signal keeps its default, which the kernel does not let reach a pid 1 from inside

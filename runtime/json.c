@@ -171,3 +171,8 @@ void json_null(struct json *json, const char *name)
     begin(json, name);
     put_text(json, "null");
 }
+
+void json_newline(struct json *json)
+{
+    put_text(json, "\n");
+}

@@ -14,6 +14,7 @@
 #include "privileges.h"
 #include "rootfs.h"
 #include "sys.h"
+#include "weaken.h"
 
 static int open_pipe(int *read_end, int *write_end, struct fault *fault)
 {
@@ -100,7 +101,7 @@ static int clone_child(struct child *child, struct launched *launched, struct fa
     pid_t pid;
 
     for (size_t i = 0; i < POLICY_NAMESPACES; i++)
-        if (policy_namespaces[i].flag != CLONE_NEWCGROUP) /* that one comes once the child is in its leaf everywhere */
+        if (policy_namespaces[i].flag != CLONE_NEWCGROUP && !weakened(policy_namespaces[i].name)) /* that one comes once the child is in its leaf everywhere */
             namespaces |= policy_namespaces[i].flag;
     struct clone_args args = {
         .flags = namespaces | CLONE_PIDFD | CLONE_INTO_CGROUP,
@@ -108,9 +109,12 @@ static int clone_child(struct child *child, struct launched *launched, struct fa
         .exit_signal = SIGCHLD,
         .cgroup = (uint64_t)(unsigned)child->cgroup->leaf,
     };
+    child->progress->stage = STAGE_CLONE;
     pid = sys_clone3(&args);
-    if (pid == 0)
+    if (pid == 0) {
+        launch_release(launched); /* the other ends: held here too, the supervisor's death would never be seen */
         child_main(child);
+    }
     if (pid < 0)
         return fault_set(fault, STAGE_CLONE, -pid, clone_mend(-pid), "clone3 into new namespaces and %.200s", child->cgroup->path);
     launched->pid = pid;
@@ -146,7 +150,7 @@ int launch(struct child *child, struct launched *launched, struct fault *fault)
         (result = open_pipe(&child->lifeline, &launched->lifeline, fault)) < 0 || (result = take_places(child, fault)) < 0)
         goto out;
     /* Root's groups would go along, and inside setgroups is denied. An ordinary user's cannot be given up (user_namespaces(7)). */
-    if (child->plan->privileged && setgroups(0, NULL) < 0) {
+    if (child->plan->privileged && !weakened("groups") && setgroups(0, NULL) < 0) {
         result = fault_set(fault, STAGE_IDMAP, errno, NULL, "supplementary groups cannot be dropped");
         goto out;
     }

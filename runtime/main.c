@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -60,6 +61,8 @@ static void own_rlimits(void)
     }
 }
 
+#define LAST_WORDS ((uint64_t)1000000000) /* for a reader of stderr or of the record that is slow, where there is no other deadline */
+
 static int make_id(char id[PLAN_ID_TEXT], struct fault *fault)
 {
     static const char letters[] = "0123456789abcdefghijkmnpqrstuvwx"; /* 32: five bits each; no l or o */
@@ -80,6 +83,9 @@ static int decide(const struct spec *spec, struct host *host, struct fault *faul
 
     if ((result = facts_gather(spec, &host->facts, fault)) < 0 || (result = make_id(id, fault)) < 0)
         return result;
+    if (host->facts.workspace.fd >= 0 && report_within(&host->report, &host->facts.workspace))
+        return fault_set(fault, STAGE_REPORT, EPERM, "write the record where the command cannot reach it",
+                         "--report %.300s: lies in the workspace, where the command could forge it", spec->report);
     return plan_make(spec, &host->facts, id, getenv, &host->plan, fault);
 }
 
@@ -90,7 +96,6 @@ static int share_progress(struct host *host, struct fault *fault)
     if (page == MAP_FAILED)
         return fault_set(fault, STAGE_CLONE, errno, NULL, "no shared page for progress");
     host->progress = page;
-    host->progress->stage = STAGE_CLONE;
     return 0;
 }
 
@@ -121,7 +126,7 @@ static void undo(struct host *host, struct outcome *outcome)
     /* What is stuck will not go within any time that a caller would wait. */
     result = cgroup_remove(&host->cgroup, sys_now() + (outcome->kind == OUTCOME_STUCK ? 0 : 300000000u));
     if (result < 0)
-        snprintf(outcome->residue[0], sizeof outcome->residue[0], "cgroup leaf %.180s: %s; bivy clean removes it later",
+        snprintf(outcome->residue, sizeof outcome->residue, "cgroup leaf %.180s: %s; bivy clean removes it later",
                  host->cgroup.path, errno_name(-result));
     cgroup_close(&host->cgroup);
     host->leaf = false;
@@ -158,6 +163,7 @@ static int run_main(const struct spec *spec, const struct fault *early)
     struct timespec wall;
     struct outcome outcome = {.kind = OUTCOME_SETUP_FAILED, .started = sys_now()};
     struct fault trouble;
+    uint64_t by;
     int status;
 
     clock_gettime(CLOCK_REALTIME, &wall);
@@ -168,19 +174,21 @@ static int run_main(const struct spec *spec, const struct fault *early)
         else if (run(spec, &host, &outcome) == 0 || host.leaf)
             read_outcome(&host, &outcome);
     } else if (early) {
-        report_fault(&outcome.fault);
+        report_fault(&outcome.fault, sys_now() + LAST_WORDS);
         outcome.fault = *early;
     }
     undo(&host, &outcome);
     status = report_status(&outcome);
-    if (outcome.kind == OUTCOME_SETUP_FAILED)
-        report_fault(&outcome.fault);
-    if (spec->summary)
-        report_summary(&host.plan, &outcome);
-    if (report_write(&host.report, spec, host.plan.id[0] ? &host.plan : NULL, &outcome, &trouble) < 0) {
-        report_fault(&trouble);
+    by = outcome.answer_by ? outcome.answer_by : sys_now() + LAST_WORDS;
+    /* First what a program reads. */
+    if (report_write(&host.report, spec, host.plan.id[0] ? &host.plan : NULL, &outcome, by, &trouble) < 0) {
+        report_fault(&trouble, by);
         status = 125;
     }
+    if (outcome.kind == OUTCOME_SETUP_FAILED)
+        report_fault(&outcome.fault, by);
+    if (spec->summary)
+        report_summary(&host.plan, &outcome, by);
     report_release(&host.report);
     streams_release(&host.streams);
     plan_release(&host.plan);
@@ -190,16 +198,16 @@ static int run_main(const struct spec *spec, const struct fault *early)
 
 static int plan_main(const struct spec *spec)
 {
-    struct host host = {.facts = FACTS_NONE};
+    struct host host = {.facts = FACTS_NONE, .report = {.fd = -1}};
     struct fault fault;
     int status = 0;
 
     if (decide(spec, &host, &fault) < 0) {
-        report_fault(&fault);
+        report_fault(&fault, sys_now() + LAST_WORDS);
         status = 125;
     } else if (plan_print(&host.plan, stdout) < 0) {
         fault_set(&fault, STAGE_REPORT, EIO, NULL, "the plan could not be written to stdout");
-        report_fault(&fault);
+        report_fault(&fault, sys_now() + LAST_WORDS);
         status = 125;
     }
     plan_release(&host.plan);
@@ -218,7 +226,7 @@ static int clean_main(const struct spec *spec)
     if (facts_host(&facts, &fault) < 0 ||
         plan_cgroup_parent(spec->cgroup_parent, facts.privileged, &facts.cgroups, parent, &ours, &fault) < 0 ||
         cgroup_sweep(&facts.cgroups, parent, &sweep, &fault) < 0) {
-        report_fault(&fault);
+        report_fault(&fault, sys_now() + LAST_WORDS);
         return 125;
     }
     printf("removed %u, live %u, stuck %u\n", sweep.removed, sweep.live, sweep.stuck);
@@ -233,12 +241,14 @@ int main(int argc, char **argv)
 
     if (!standard_descriptors())
         return 125; /* no descriptor to say it on */
+    signal(SIGPIPE, SIG_IGN); /* a reader that is gone, and a record beyond the caller's file size limit, are errors, not deaths */
+    signal(SIGXFSZ, SIG_IGN);
     own_rlimits();
     if (options_parse(argc, argv, &spec, &fault) < 0) {
         if (spec.verb == VERB_RUN && spec.report) {
             status = run_main(&spec, &fault);
         } else {
-            report_fault(&fault);
+            report_fault(&fault, sys_now() + LAST_WORDS);
             status = 125;
         }
         options_release(&spec);

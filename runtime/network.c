@@ -90,10 +90,11 @@ int network_parse(const void *datagram, size_t length, unsigned sequence, struct
         memcpy(&header, at, sizeof header);
         if (header.nlmsg_len < sizeof header || header.nlmsg_len > length || header.nlmsg_seq != sequence)
             return -EPROTO;
+        if (header.nlmsg_flags & NLM_F_DUMP_INTR) /* the list changed while it was read: it is not to be trusted */
+            return -EAGAIN;
         switch (header.nlmsg_type) {
-        case NLMSG_DONE:
-            return 0;
-        case NLMSG_ERROR: /* an answer with error 0 is the acknowledgement that was asked for */
+        case NLMSG_DONE:  /* a dump that failed half-way ends so too, with the error */
+        case NLMSG_ERROR: /* with error 0 the acknowledgement that was asked for */
             if (header.nlmsg_len < sizeof header + sizeof error)
                 return -EPROTO;
             memcpy(&error, at + sizeof header, sizeof error);

@@ -265,8 +265,9 @@ static int load_profile(struct spec *spec, const char *name, struct fault *fault
     char path[512];
     const char *config = getenv("XDG_CONFIG_HOME"), *home = getenv("HOME");
     ssize_t got = -ENOENT;
+    static bool loaded; /* the spec points into the text: a second one must not overwrite it */
 
-    if (profile_text[0])
+    if (loaded)
         return fault_set(fault, STAGE_OPTIONS, 0, "put everything into one profile", "--profile %.200s: only one may be given", name);
     if (!*name)
         return fault_set(fault, STAGE_OPTIONS, 0, "name a profile", "--profile: the name is empty");
@@ -283,6 +284,7 @@ static int load_profile(struct spec *spec, const char *name, struct fault *fault
     if (got < 0)
         return fault_set(fault, STAGE_OPTIONS, (int)-got, "name a file by its path, or put it into /etc/bivy/profiles",
                          "--profile %.200s: cannot be read", name);
+    loaded = true;
     if (strlen(profile_text) != (size_t)got)
         return fault_set(fault, STAGE_OPTIONS, 0, "a profile is plain text", "--profile %.200s: holds a NUL byte", name);
     return options_profile(profile_text, name, spec, fault);
@@ -299,14 +301,14 @@ int options_profile(char *text, const char *name, struct spec *spec, struct faul
             *next++ = '\0';
         while (*line == ' ' || *line == '\t')
             line++;
+        for (char *end = line + strlen(line); end > line && (end[-1] == ' ' || end[-1] == '\t' || end[-1] == '\r');)
+            *--end = '\0';
         if (!*line || *line == '#')
             continue;
         size_t span = strcspn(line, " \t");
         char *value = line + span;
         while (*value == ' ' || *value == '\t')
             *value++ = '\0';
-        for (char *end = value + strlen(value); end > value && (end[-1] == ' ' || end[-1] == '\t' || end[-1] == '\r');)
-            *--end = '\0';
         const struct option *option = find(line, span);
         if (!option || option->form == PROFILE)
             return fault_set(fault, STAGE_OPTIONS, 0, "each line is an option's name without dashes, blanks, and its value",

@@ -47,6 +47,37 @@ static int decide_ids(const struct spec *spec, const struct facts *facts, struct
     return 0;
 }
 
+static bool below(const char *path, const char *above)
+{
+    size_t length = strlen(above);
+
+    if (length == 1)
+        return true; /* "/" */
+    return !strncmp(path, above, length) && (path[length] == '/' || path[length] == '\0');
+}
+
+/* The workspace is the one place the command may write to. Where it is, holds or lies in the rootfs, the next sandbox would run what
+ * this one wrote; where it is a file system by which the kernel is steered, the command could steer it. */
+static int check_workspace(const struct plan *plan, struct fault *fault)
+{
+    static const char *const kernels[] = {"proc",    "sysfs",      "cgroup",   "cgroup2",  "devtmpfs", "devpts",      "securityfs", "debugfs",
+                                          "tracefs", "configfs",   "fusectl",  "bpf",      "pstore",   "binfmt_misc", "efivarfs",   "mqueue",
+                                          "nsfs",    "selinuxfs",  "smackfs",  "resctrl",  "autofs",   "hugetlbfs"};
+    const struct place *workspace = plan->workspace, *rootfs = plan->rootfs;
+
+    if (!workspace)
+        return 0;
+    if (below(workspace->path, rootfs->path) || below(rootfs->path, workspace->path) ||
+        (workspace->device == rootfs->device && workspace->inode == rootfs->inode))
+        return fault_set(fault, STAGE_WORKSPACE, EPERM, "keep rootfs and workspace apart",
+                         "workspace %.200s: is, holds or lies in the rootfs %.200s", workspace->path, rootfs->path);
+    for (size_t i = 0; i < sizeof kernels / sizeof kernels[0]; i++)
+        if (!strcmp(workspace->fstype, kernels[i]))
+            return fault_set(fault, STAGE_WORKSPACE, EPERM, "name a directory on a file system that holds files",
+                             "workspace %.300s: is on %s, by which the kernel is steered", workspace->path, kernels[i]);
+    return 0;
+}
+
 static int decide_mounts(const struct spec *spec, struct plan *plan, struct fault *fault)
 {
     plan->mounts = calloc(policy_mount_count, sizeof *plan->mounts);
@@ -203,7 +234,7 @@ static int decide_candidates(struct plan *plan, struct fault *fault)
         plan->candidates[0] = strdup(name);
         return plan->candidates[0] ? 0 : no_memory(fault);
     }
-    while (*path) {
+    for (bool more = *path != '\0'; more;) {
         size_t span = strcspn(path, ":");
         size_t size = span + strlen(name) + 3;
         char *candidate = malloc(size);
@@ -211,7 +242,8 @@ static int decide_candidates(struct plan *plan, struct fault *fault)
             return no_memory(fault);
         snprintf(candidate, size, "%.*s/%s", span ? (int)span : 1, span ? path : ".", name); /* empty: here, execvp(3) */
         plan->candidates[count++] = candidate;
-        path += span + (path[span] == ':');
+        more = path[span] == ':'; /* behind the last colon there is one more, if only an empty one */
+        path += span + more;
     }
     return 0;
 }
@@ -243,7 +275,7 @@ int plan_make(const struct spec *spec, const struct facts *facts, const char *id
         .argv = spec->argv,
     };
     snprintf(plan->id, sizeof plan->id, "%s", id);
-    if ((result = decide_ids(spec, facts, plan, fault)) < 0 || (result = decide_mounts(spec, plan, fault)) < 0 ||
+    if ((result = check_workspace(plan, fault)) < 0 || (result = decide_ids(spec, facts, plan, fault)) < 0 || (result = decide_mounts(spec, plan, fault)) < 0 ||
         (result = plan_cgroup_parent(spec->cgroup_parent, facts->privileged, &facts->cgroups, plan->cgroup_parent,
                                      &plan->cgroup_parent_ours, fault)) < 0 ||
         (result = decide_env(spec, facts, get_env, plan, fault)) < 0 ||

@@ -141,8 +141,9 @@ int plan_print(const struct plan *plan, FILE *out)
     json_close(&json, ']');
     json_string(&json, "seccomp_policy", seccomp_filter_sha256);
     json_close(&json, '}');
+    json_newline(&json);
     result = json.failed ? -ENOMEM : 0;
-    if (!result && (fwrite(json.text, 1, json.length, out) != json.length || fputc('\n', out) == EOF || fflush(out) == EOF))
+    if (!result && (fwrite(json.text, 1, json.length, out) != json.length || fflush(out) == EOF))
         result = errno ? -errno : -EIO;
     json_release(&json);
     return result;

@@ -112,6 +112,7 @@ const struct rlimit_row policy_rlimits[] = {
     {RLIMIT_SIGPENDING, 1024, 1024, "sigpending", "queued signals and timers are kernel memory"},
     {RLIMIT_NICE, 0, 0, "nice", "no raising of priority"},
     {RLIMIT_RTPRIO, 0, 0, "rtprio", "no real-time priority"},
+    {RLIMIT_RTTIME, ALL, ALL, "rttime", "has no effect without one"},
 };
 const size_t policy_rlimit_count = sizeof policy_rlimits / sizeof policy_rlimits[0];
 

@@ -2,12 +2,13 @@
 
 #include <errno.h>
 #include <linux/securebits.h>
-#include <poll.h>
 #include <signal.h>
 #include <sys/capability.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#include "weaken.h"
 
 /* Made before clone: the child must not allocate. */
 static cap_t no_capabilities;
@@ -53,7 +54,7 @@ int privileges_drop(struct fault *fault)
                                         SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED;
 
     /* While CAP_SETPCAP is still there: bounding set and securebits. Every number the kernel knows, not those libcap knows. */
-    for (unsigned long cap = 0; cap < 64; cap++)
+    for (unsigned long cap = 0; cap < 64 && !weakened("bounding"); cap++)
         if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0) {
             if (errno == EINVAL && cap > CAP_SYSLOG)
                 break; /* behind the kernel's last one */
@@ -65,17 +66,23 @@ int privileges_drop(struct fault *fault)
         return fault_set(fault, STAGE_CAPABILITIES, errno, NULL, "ambient set cannot be emptied");
     if (cap_set_proc(no_capabilities) < 0)
         return fault_set(fault, STAGE_CAPABILITIES, errno, NULL, "capability sets cannot be emptied");
+    if (prctl(PR_GET_SECUREBITS, 0, 0, 0, 0) != (int)locked)
+        return fault_set(fault, STAGE_CAPABILITIES, EPERM, NULL, "securebits do not read back as set");
     return 0;
 }
 
 int privileges_lock(struct fault *fault)
 {
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+    int death = 0;
+
+    if (!weakened("nnp") && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
         return fault_set(fault, STAGE_NO_NEW_PRIVS, errno, NULL, "no_new_privs cannot be set");
-    if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+    if (!weakened("dumpable") && prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
         return fault_set(fault, STAGE_NO_NEW_PRIVS, errno, NULL, "dumpable cannot be cleared");
     /* A change of credentials clears this, so not earlier. The lifeline covers the time before and the thread it follows. */
-    if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
+    if (!weakened("pdeathsig") && prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
         return fault_set(fault, STAGE_NO_NEW_PRIVS, errno, NULL, "parent death signal cannot be set");
+    if (prctl(PR_GET_PDEATHSIG, &death, 0, 0, 0) < 0 || (death != SIGKILL && !weakened("pdeathsig")))
+        return fault_set(fault, STAGE_NO_NEW_PRIVS, EPERM, NULL, "parent death signal does not read back as set");
     return 0;
 }

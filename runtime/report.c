@@ -15,12 +15,12 @@
 #include "json.h"
 #include "options.h"
 #include "seccomp_filter.h"
+#include "streams.h"
 #include "sys.h"
 #include "units.h"
 #include "version.h"
 
 #define RECORD_ROOM (64 * 1024) /* set aside in a record file before anything runs; a record is smaller */
-#define PATIENCE_MS 1000        /* for a reader of stderr or of the record that does not read */
 #define COMMAND_WORDS 64
 #define WORD_BYTES 256
 
@@ -70,21 +70,32 @@ int report_status(const struct outcome *outcome)
     }
     if (!outcome->have_status)
         return 125;
-    return WIFEXITED(outcome->wait_status) ? WEXITSTATUS(outcome->wait_status) : 128 + WTERMSIG(outcome->wait_status);
+    if (WIFSIGNALED(outcome->wait_status))
+        return 128 + WTERMSIG(outcome->wait_status);
+    /* A command that was ended and exits 0 on SIGTERM has not succeeded all the same. */
+    if (WEXITSTATUS(outcome->wait_status) == 0 && outcome->kind != OUTCOME_EXITED)
+        return 128 + SIGKILL;
+    return WEXITSTATUS(outcome->wait_status);
 }
 
-/* A whole text to a descriptor that may be slow, full or closed. */
-static int put_patiently(int fd, const char *bytes, size_t length)
+/* A whole text to a descriptor that may be slow, full or closed, until `by`. */
+static int put_patiently(int caller, const char *bytes, size_t length, uint64_t by)
 {
+    bool ours;
+    SYS_CLOSES int fd = streams_open_out(caller, &ours);
+
+    if (fd < 0)
+        return errno == EBADF ? -EBADF : -errno;
     while (length > 0) {
         struct pollfd one = {.fd = fd, .events = POLLOUT};
-        int turn = poll(&one, 1, PATIENCE_MS);
+        uint64_t now = sys_now();
+        int turn = poll(&one, 1, now < by ? (int)((by - now) / 1000000 + 1) : 0);
         if (turn == 0)
             return -ETIMEDOUT;
         if (turn < 0 && errno == EINTR)
             continue;
-        /* No more than a pipe that polls writable takes without blocking (pipe(7)). */
-        ssize_t done = write(fd, bytes, length < 4096 ? length : 4096);
+        /* Where it could not be made non-blocking: no more than a pipe that polls writable takes (pipe(7)). */
+        ssize_t done = write(fd, bytes, ours || length < 4096 ? length : 4096);
         if (done < 0 && (errno == EINTR || errno == EAGAIN))
             continue;
         if (done < 0)
@@ -100,14 +111,16 @@ static int open_file(const char *path, struct report *report, struct fault *faul
     struct stat file;
 
     /* O_NONBLOCK: a FIFO without a reader must not hang bivy. */
-    report->fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK, 0600);
-    if (report->fd < 0)
-        return fault_set(fault, STAGE_REPORT, errno,
-                         errno == ELOOP    ? "give the path behind the symbolic link"
-                         : errno == EISDIR ? "name a file"
-                         : errno == ENXIO  ? "start its reader first"
+    report->fd = sys_create(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0600);
+    if (report->fd < 0) {
+        int error = -report->fd;
+        return fault_set(fault, STAGE_REPORT, error,
+                         error == ELOOP    ? "there is a symbolic link in the path: give the path that `readlink -f` prints, or fd:N"
+                         : error == EISDIR ? "name a file"
+                         : error == ENXIO  ? "start its reader first"
                                            : "name a file that can be written",
                          "--report %.300s: cannot be opened", path);
+    }
     report->ours = true;
     if (fstat(report->fd, &file) < 0)
         return fault_set(fault, STAGE_REPORT, errno, NULL, "--report %.300s: cannot be examined", path);
@@ -168,6 +181,22 @@ int report_open(const char *where, struct report *report, struct fault *fault)
     if (result < 0)
         report_release(report); /* no record can be written: the fault goes to stderr only */
     return result;
+}
+
+bool report_within(const struct report *report, const struct place *place)
+{
+    char link[32], path[PATH_MAX];
+    size_t length = strlen(place->path);
+    ssize_t got;
+
+    if (report->fd < 0 || !report->ours)
+        return false;
+    snprintf(link, sizeof link, "/proc/self/fd/%d", report->fd);
+    got = readlink(link, path, sizeof path - 1);
+    if (got <= 0)
+        return true; /* what cannot be told is not trusted */
+    path[got] = '\0';
+    return !strncmp(path, place->path, length) && (path[length] == '/' || length == 1);
 }
 
 void report_release(struct report *report)
@@ -389,15 +418,15 @@ static void write_record(struct json *json, const struct spec *spec, const struc
     write_isolation(json, plan, outcome);
     write_workspace(json, spec, plan, outcome);
     json_open(json, "residue", '[');
-    for (size_t i = 0; i < sizeof outcome->residue / sizeof outcome->residue[0]; i++)
-        if (outcome->residue[i][0])
-            json_string(json, NULL, outcome->residue[i]);
+    if (outcome->residue[0])
+        json_string(json, NULL, outcome->residue);
     json_close(json, ']');
     json_close(json, '}');
+    json_newline(json);
 }
 
 int report_write(struct report *report, const struct spec *spec, const struct plan *plan, const struct outcome *outcome,
-                 struct fault *fault)
+                 uint64_t by, struct fault *fault)
 {
     struct json json = {0};
     int result = 0;
@@ -405,10 +434,8 @@ int report_write(struct report *report, const struct spec *spec, const struct pl
     if (report->fd < 0)
         return 0;
     write_record(&json, spec, plan, outcome);
-    result = json.failed ? -ENOMEM : put_patiently(report->fd, json.text, json.length);
-    if (result == 0)
-        result = put_patiently(report->fd, "\n", 1);
-    if (result == 0 && report->file && ftruncate(report->fd, (off_t)json.length + 1) < 0) /* gives back the room set aside */
+    result = json.failed ? -ENOMEM : put_patiently(report->fd, json.text, json.length, by);
+    if (result == 0 && report->file && ftruncate(report->fd, (off_t)json.length) < 0) /* gives back the room set aside */
         result = -errno;
     json_release(&json);
     return result < 0 ? fault_set(fault, STAGE_REPORT, -result, "write the record to a place with room and a reader",
@@ -417,7 +444,7 @@ int report_write(struct report *report, const struct spec *spec, const struct pl
 }
 
 /* Names in our messages come from the caller, the workspace and the command: no byte of theirs may move a terminal. */
-static void put_line(const char *prefix, const char *text)
+static void put_line(const char *prefix, const char *text, uint64_t by)
 {
     char line[2048];
     size_t length = (size_t)snprintf(line, sizeof line, "bivy: %s", prefix);
@@ -432,28 +459,27 @@ static void put_line(const char *prefix, const char *text)
             line[length++] = (char)byte;
     }
     line[length++] = '\n';
-    put_patiently(STDERR_FILENO, line, length);
+    put_patiently(STDERR_FILENO, line, length, by);
 }
 
-void report_fault(const struct fault *fault)
+void report_fault(const struct fault *fault, uint64_t by)
 {
     char text[800];
 
     snprintf(text, sizeof text, "%s: %s%s%s%s", stage_name(fault->stage), fault->what, fault->errnum ? " (" : "",
              fault->errnum ? errno_name(fault->errnum) : "", fault->errnum ? ")" : "");
-    put_line("", text);
+    put_line("", text, by);
     if (fault->hint[0])
-        put_line("hint: ", fault->hint);
+        put_line("hint: ", fault->hint, by);
 }
 
-void report_summary(const struct plan *plan, const struct outcome *outcome)
+void report_summary(const struct plan *plan, const struct outcome *outcome, uint64_t by)
 {
     char text[400], wall[UNITS_TIME_TEXT], peak[UNITS_TIME_TEXT], limit[UNITS_TIME_TEXT], how[64] = "", name[16];
 
-    (void)plan;
     if (outcome->kind == OUTCOME_SETUP_FAILED) {
         snprintf(text, sizeof text, "setup_failed at %s", stage_name(outcome->fault.stage));
-        put_line("", text);
+        put_line("", text, by);
         return;
     }
     if (outcome->have_status && WIFEXITED(outcome->wait_status))
@@ -461,9 +487,9 @@ void report_summary(const struct plan *plan, const struct outcome *outcome)
     else if (outcome->have_status && WIFSIGNALED(outcome->wait_status))
         snprintf(how, sizeof how, " (%s)", signal_name(WTERMSIG(outcome->wait_status), name));
     snprintf(text, sizeof text, "%s%s, %s, peak memory %s of %s%s%s%s", outcome_name(outcome->kind), how,
-             units_show_time(outcome->ended_at - outcome->ready_at, wall),
+             units_show_time((outcome->ended_at ? outcome->ended_at : sys_now()) - outcome->ready_at, wall),
              outcome->readings.have_peak ? units_show_size(outcome->readings.memory_peak, peak) : "unknown",
              units_show_size(plan->memory, limit), outcome->victim[0] ? ", killed for memory: " : "", outcome->victim,
              outcome->readings.pids_denied ? ", forks refused" : "");
-    put_line("", text);
+    put_line("", text, by);
 }

@@ -11,13 +11,18 @@
 #include <unistd.h>
 
 #include "sys.h"
+#include "weaken.h"
 
 #define NO_LINKS (RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS)
 
 /* mount_setattr on a mount held by descriptor: attr, and no propagation to or from anybody. */
 static int settle(int mount, uint64_t attr)
 {
-    return sys_mount_setattr(mount, "", AT_EMPTY_PATH, attr, 0, MS_PRIVATE);
+    if (weakened("readonly"))
+        attr &= ~(uint64_t)MOUNT_ATTR_RDONLY;
+    if (weakened("nosuid"))
+        attr &= ~(uint64_t)MOUNT_ATTR_NOSUID;
+    return sys_mount_setattr(mount, "", AT_EMPTY_PATH, attr, 0, weakened("private") ? 0 : MS_PRIVATE);
 }
 
 /* open_tree + settle of what fd is. */
@@ -124,6 +129,22 @@ static int new_tmpfs(const struct plan *plan)
     return sys_fsmount(fs, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
 }
 
+static const char *scratch_mend(int error)
+{
+    switch (error) {
+    case ENOSPC:
+        return "raise --scratch or --scratch-inodes";
+    case ENOMEM:
+        return "raise --memory";
+    case EPERM:
+    case EACCES:
+        return "this host lets user namespaces be made but not used: sysctl kernel.apparmor_restrict_unprivileged_userns=0, or run "
+               "bivy as root";
+    default:
+        return NULL;
+    }
+}
+
 int rootfs_scratch(const struct plan *plan, struct rootfs *rootfs, struct fault *fault)
 {
     SYS_CLOSES int point = open(plan->cgroups->v2.mount, O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -131,7 +152,7 @@ int rootfs_scratch(const struct plan *plan, struct rootfs *rootfs, struct fault 
 
     rootfs->scratch = new_tmpfs(plan);
     if (rootfs->scratch < 0)
-        return fault_set(fault, STAGE_SCRATCH, -rootfs->scratch, "raise --scratch or --memory", "the scratch tmpfs cannot be made");
+        return fault_set(fault, STAGE_SCRATCH, -rootfs->scratch, scratch_mend(-rootfs->scratch), "the scratch tmpfs cannot be made");
     /* Attached, because before 6.15 only mounts of one's own namespace can be cloned from; over the cgroup2 mount, because every host
      * has it and nothing here needs it any more. Not over "/": then the umount after the pivot would take this one, the topmost,
      * and leave the host's root in the sandbox. settle first: the host's mounts may propagate, ours must not. */
@@ -139,14 +160,14 @@ int rootfs_scratch(const struct plan *plan, struct rootfs *rootfs, struct fault 
         return fault_set(fault, STAGE_SCRATCH, -result, NULL, "the scratch tmpfs cannot be attached");
     for (size_t i = 0; i < plan->mount_count; i++)
         if (plan->mounts[i].from_scratch && mkdirat(rootfs->scratch, plan->mounts[i].row->source, plan->mounts[i].row->mode) < 0)
-            return fault_set(fault, STAGE_SCRATCH, errno, "raise --scratch or --scratch-inodes", "scratch directory %s cannot be made",
+            return fault_set(fault, STAGE_SCRATCH, errno, scratch_mend(errno), "scratch directory %s cannot be made",
                              plan->mounts[i].row->source);
     for (size_t i = 0; i < policy_scratch_count; i++)
         if ((result = make_entry(rootfs->scratch, &policy_scratch[i])) < 0)
-            return fault_set(fault, STAGE_SCRATCH, -result, "raise --scratch or --scratch-inodes", "scratch entry %s cannot be made",
+            return fault_set(fault, STAGE_SCRATCH, -result, scratch_mend(-result), "scratch entry %s cannot be made",
                              policy_scratch[i].path);
     if ((result = make_limits(plan, rootfs->scratch)) < 0)
-        return fault_set(fault, STAGE_SCRATCH, -result, "raise --scratch or --scratch-inodes", "limit files cannot be made");
+        return fault_set(fault, STAGE_SCRATCH, -result, scratch_mend(-result), "limit files cannot be made");
     return 0;
 }
 
@@ -174,7 +195,7 @@ int rootfs_proc(const struct plan *plan, struct rootfs *rootfs, struct fault *fa
         if (plan->mounts[i].row->kind == MOUNT_PROC)
             attr = plan->mounts[i].row->attr;
     /* Only what may be ptraced shows: pid 1 is not dumpable, so from inside there is no /proc/1 (proc(5)). */
-    if (fs < 0 || (result = sys_fsconfig_string(fs, "hidepid", "ptraceable")) < 0 || (result = sys_fsconfig_create(fs)) < 0 ||
+    if (fs < 0 || (!weakened("hidepid") && (result = sys_fsconfig_string(fs, "hidepid", "ptraceable")) < 0) || (result = sys_fsconfig_create(fs)) < 0 ||
         (result = mount = sys_fsmount(fs, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC)) < 0)
         return fault_set(fault, STAGE_PROC, -result, "in a container, its own /proc must not be masked (EPERM)",
                          "a new procfs cannot be mounted");
@@ -182,7 +203,7 @@ int rootfs_proc(const struct plan *plan, struct rootfs *rootfs, struct fault *fa
      * mount just made, and only if it is what it should be. */
     if (fstatfs(mount, &type) < 0 || type.f_type != PROC_SUPER_MAGIC)
         return fault_set(fault, STAGE_PROC, EPROTO, NULL, "the new procfs is not one");
-    if ((result = sys_write_file(mount, "sys/user/max_user_namespaces", "0")) < 0)
+    if (!weakened("max_user_namespaces") && (result = sys_write_file(mount, "sys/user/max_user_namespaces", "0")) < 0)
         return fault_set(fault, STAGE_PROC, -result, NULL, "max_user_namespaces cannot be set to 0");
     if ((result = settle(mount, attr)) < 0 || (result = attach(rootfs->root, target, mount)) < 0)
         return fault_set(fault, STAGE_PROC, -result, "make the rootfs with rootfs/build", "%s cannot be mounted", target);
@@ -220,32 +241,41 @@ static int new_devpts(const struct mount_row *row)
     return result < 0 ? result : mount;
 }
 
-/* The detached mount for a row, or -errno. */
+/* The detached mount for a row, or -errno with *fault. */
 static int make_mount(const struct plan *plan, const struct plan_mount *mount, int workspace, const struct rootfs *rootfs,
                       struct fault *fault)
 {
     const struct mount_row *row = mount->row;
+    const char *mend = NULL;
+    int made = -EINVAL;
 
-    if (mount->from_scratch)
-        return clone_mount(rootfs->scratch, row->source, row->attr);
-    switch (row->kind) {
-    case MOUNT_DEVICE:
-        return take_device(row);
-    case MOUNT_DEVPTS:
-        return new_devpts(row);
-    case MOUNT_MASK_FILE:
-        return clone_mount(rootfs->scratch, "nofile", row->attr);
-    case MOUNT_MASK_DIR:
-        return clone_mount(rootfs->scratch, "nodir", row->attr);
+    switch (mount->from_scratch ? MOUNT_SCRATCH : row->kind) {
     case MOUNT_WORKSPACE:
-        return workspace >= 0 ? fcntl(workspace, F_DUPFD_CLOEXEC, 3)
-                              : rootfs_take(plan->workspace, true, row->attr, STAGE_WORKSPACE, fault);
-    case MOUNT_ROOT:
-    case MOUNT_PROC:
+        if (workspace < 0)
+            return rootfs_take(plan->workspace, true, row->attr, STAGE_WORKSPACE, fault);
+        made = fcntl(workspace, F_DUPFD_CLOEXEC, 3);
+        break;
     case MOUNT_SCRATCH:
+        made = clone_mount(rootfs->scratch, row->source, row->attr);
+        break;
+    case MOUNT_DEVICE:
+        made = take_device(row);
+        mend = "the host's /dev must have this node, on a mount that allows devices";
+        break;
+    case MOUNT_DEVPTS:
+        made = new_devpts(row);
+        break;
+    case MOUNT_MASK_FILE:
+        made = clone_mount(rootfs->scratch, "nofile", row->attr);
+        break;
+    case MOUNT_MASK_DIR:
+        made = clone_mount(rootfs->scratch, "nodir", row->attr);
+        break;
+    case MOUNT_ROOT: /* made by stages of their own */
+    case MOUNT_PROC:
         break;
     }
-    return -EINVAL;
+    return made < 0 ? fault_set(fault, STAGE_MOUNTS, -made, mend, "%s cannot be made", row->target) : made;
 }
 
 int rootfs_mounts(const struct plan *plan, int workspace, struct rootfs *rootfs, struct fault *fault)
@@ -254,18 +284,13 @@ int rootfs_mounts(const struct plan *plan, int workspace, struct rootfs *rootfs,
         const struct mount_row *row = plan->mounts[i].row;
         bool mask = row->kind == MOUNT_MASK_FILE || row->kind == MOUNT_MASK_DIR;
 
-        if (row->kind == MOUNT_ROOT || row->kind == MOUNT_PROC)
+        if (row->kind == MOUNT_ROOT || row->kind == MOUNT_PROC || (mask && weakened("masks")))
             continue; /* made by stages of their own */
         if (mask && faccessat(rootfs->root, row->target + 1, F_OK, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT)
             continue; /* this kernel has no such file; the gate looks again */
-        fault->what[0] = '\0';
         SYS_CLOSES int mount = make_mount(plan, &plan->mounts[i], workspace, rootfs, fault);
         if (mount < 0)
-            return fault->what[0] ? mount
-                                  : fault_set(fault, STAGE_MOUNTS, -mount,
-                                              row->kind == MOUNT_DEVICE ? "the host's /dev must have this node, on a mount that allows devices"
-                                                                        : NULL,
-                                              "%s cannot be made", row->target);
+            return mount;
         int result = attach(rootfs->root, row->target, mount);
         if (result < 0)
             return fault_set(fault, STAGE_MOUNTS, -result, "make the rootfs with rootfs/build", "%s cannot be mounted", row->target);

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -33,21 +34,39 @@ static mode_t type_of(int fd)
 
 /* The caller's descriptor without the caller's open file description: O_NONBLOCK set there would reach everybody who shares it.
  * A pipe or terminal is opened anew through /proc; where that may not be, and for files and sockets, it is only duplicated. */
-static void open_out(struct stream *stream, int fd)
+static int open_anew(int fd, int mode, bool *ours)
 {
     mode_t type = type_of(fd);
     char path[32];
+    int anew = -1;
 
-    stream->out = -1;
     if (type == S_IFIFO || type == S_IFCHR) {
         snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-        stream->out = open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-        stream->out_ours = stream->out >= 0;
+        anew = open(path, mode | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
     }
-    if (stream->out < 0)
-        stream->out = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+    *ours = anew >= 0;
+    return anew >= 0 ? anew : fcntl(fd, F_DUPFD_CLOEXEC, 3);
+}
+
+int streams_open_out(int fd, bool *ours)
+{
+    return open_anew(fd, O_WRONLY, ours);
+}
+
+static void open_out(struct stream *stream, int fd)
+{
+    mode_t type = type_of(fd);
+
+    stream->out = open_anew(fd, O_WRONLY, &stream->out_ours);
     /* Not to sockets and terminals: there splice(2) may block whatever it is told. */
     stream->splices = type == S_IFIFO || type == S_IFREG;
+}
+
+static uint64_t inode_of(int fd)
+{
+    struct stat file;
+
+    return fstat(fd, &file) < 0 ? 0 : file.st_ino;
 }
 
 static int open_command_pipe(struct stream *stream, int fd, int *child_end, const struct plan *plan, struct fault *fault)
@@ -57,8 +76,10 @@ static int open_command_pipe(struct stream *stream, int fd, int *child_end, cons
     if (pipe2(ends, O_CLOEXEC) < 0)
         return fault_set(fault, STAGE_STREAMS, errno, "raise the caller's limit of open files", "no pipe can be made");
     stream->in = ends[0];
+    stream->in_ours = true;
     *child_end = ends[1];
-    fcntl(ends[0], F_SETFL, O_NONBLOCK); /* our end only: each end is an open file description of its own */
+    if (fcntl(ends[0], F_SETFL, O_NONBLOCK) < 0) /* our end only: each end is an open file description of its own */
+        return fault_set(fault, STAGE_STREAMS, errno, NULL, "fcntl");
     open_out(stream, fd);
     if (plan->max_output == SPEC_UNLIMITED) {
         stream->head = SPEC_UNLIMITED;
@@ -78,6 +99,8 @@ int streams_open(const struct plan *plan, struct streams *streams, struct fault 
     if ((result = open_command_pipe(&streams->out, 1, &streams->child[1], plan, fault)) < 0 ||
         (result = open_command_pipe(&streams->err, 2, &streams->child[2], plan, fault)) < 0)
         return result;
+    if ((streams->inode[1] = inode_of(streams->child[1])) == 0 || (streams->inode[2] = inode_of(streams->child[2])) == 0)
+        return fault_set(fault, STAGE_STREAMS, errno, NULL, "a pipe cannot be examined");
     if (!plan->interactive)
         return 0; /* the child opens the sandbox's own /dev/null */
     if (pipe2(ends, O_CLOEXEC) < 0)
@@ -85,8 +108,11 @@ int streams_open(const struct plan *plan, struct streams *streams, struct fault 
     streams->child[0] = ends[0];
     streams->in.out = ends[1];
     streams->in.out_ours = true;
-    fcntl(ends[1], F_SETFL, O_NONBLOCK);
-    streams->in.in = fcntl(0, F_DUPFD_CLOEXEC, 3);
+    if (fcntl(ends[1], F_SETFL, O_NONBLOCK) < 0 || (streams->inode[0] = inode_of(ends[0])) == 0)
+        return fault_set(fault, STAGE_STREAMS, errno, NULL, "fcntl");
+    streams->in.in = open_anew(0, O_RDONLY, &streams->in.in_ours);
+    /* A pipe that may not be opened anew (another user's): splice is the one call that does not block on it. */
+    streams->in.splices = !streams->in.in_ours && type_of(0) == S_IFIFO;
     streams->in.head = SPEC_UNLIMITED;
     if (streams->in.in < 0)
         sys_close(&streams->in.out);
@@ -99,9 +125,19 @@ void streams_close_child(struct streams *streams)
         sys_close(&streams->child[i]);
 }
 
+/* What is still in the pipe was written by the command too, although nobody will get it. */
+static void count_rest(struct stream *stream)
+{
+    int rest = 0;
+
+    if (stream->in >= 0 && ioctl(stream->in, FIONREAD, &rest) == 0 && rest > 0)
+        stream->seen += (uint64_t)rest;
+}
+
 /* Nobody will take any more: whoever writes into the pipe gets EPIPE, as without bivy in between. */
 static void break_off(struct stream *stream)
 {
+    count_rest(stream);
     stream->broken = true;
     stream->pending_from = stream->pending_to = 0;
     sys_close(&stream->in);
@@ -199,9 +235,12 @@ static size_t take(struct stream *stream, char *buffer, size_t size)
 {
     ssize_t got;
 
-    if (!ready(stream->in, POLLIN)) /* the caller's stdin is not ours to make non-blocking */
-        return 0;
-    got = read(stream->in, buffer, size);
+    got = stream->in_ours ? read(stream->in, buffer, size) : recv(stream->in, buffer, size, MSG_DONTWAIT);
+    if (got < 0 && errno == ENOTSOCK) { /* the caller's file or device; a pipe of another user's is spliced instead */
+        if (!ready(stream->in, POLLIN))
+            return 0;
+        got = read(stream->in, buffer, size);
+    }
     if (got > 0)
         return (size_t)got;
     if (got < 0 && (errno == EAGAIN || errno == EINTR))
@@ -319,11 +358,21 @@ static bool put_all(struct stream *stream, const char *bytes, size_t length, uin
 
 static void finish_one(struct stream *stream, const char *name, uint64_t deadline, int signals)
 {
-    /* Nobody writes into the pipe any more: read it empty, as fast as the other side takes it. */
+    int rest = 0;
+    uint64_t last;
+
+    /* The sandbox is dead, but a command may have handed its end of the pipe to somebody outside, through a socket in the workspace.
+     * So: what is in the pipe now is the command's, and no more. */
+    if (stream->in >= 0)
+        ioctl(stream->in, FIONREAD, &rest);
+    last = stream->seen + (rest > 0 ? (uint64_t)rest : 0);
     do
         pump(stream);
-    while ((stream->in >= 0 || stream->pending_from < stream->pending_to) &&
-           (stream->waits_out ? wait_room(stream, deadline, signals) : stream->in >= 0 && ready(stream->in, POLLIN)));
+    while (sys_now() < deadline && (stream->waits_out ? wait_room(stream, deadline, signals)
+                                                      : stream->in >= 0 && stream->seen < last && ready(stream->in, POLLIN)));
+    if (stream->seen < last)
+        stream->seen = last; /* nobody took it in time */
+    sys_close(&stream->in);
     if (stream->ring_seen > 0 && !stream->broken) {
         uint64_t missing = stream->ring_seen > stream->tail ? stream->ring_seen - stream->tail : 0;
         size_t start = missing ? (size_t)(stream->ring_seen % stream->tail) : 0;

@@ -14,7 +14,9 @@
 #define STUCK_AFTER (1500 * MS)   /* from SIGKILL to saying that the kernel cannot end it: part of the contract's 2 s */
 #define OOM_WATCH (1000 * MS)     /* after a v1 OOM event: how long to look for the victim */
 #define OOM_STEP (5 * MS)
-#define LAST_OUTPUT (1000 * MS)   /* for the caller to take the last output, when no time is left of the timeout */
+#define LAST_WORDS (1000 * MS)    /* for the caller to take the last output and the record, when no time is left of the timeout */
+#define ANSWER_WITHIN (1900 * MS) /* after SIGKILL: the contract's 2 s, with some room */
+#define ANSWER_LEAST (200 * MS)
 #define NEVER UINT64_MAX
 
 enum phase { RUNNING, TERMINATING, KILLING, GONE, STUCK };
@@ -28,6 +30,7 @@ struct run { /* what the loop knows */
     struct outcome *outcome;
     enum phase phase;
     uint64_t deadline;        /* of the phase */
+    uint64_t killed_at;
     uint64_t oom_watch;       /* look for an OOM victim until then */
     enum outcome_kind cause;  /* why the supervisor ends it; OUTCOME_EXITED: it does not */
     bool failed;              /* a fault came up the pipe */
@@ -50,8 +53,6 @@ int supervise_signals(struct fault *fault)
     }
     sigprocmask(SIG_SETMASK, &wanted, NULL);
     signal(SIGCHLD, SIG_DFL); /* ignored, the kernel would reap the sandbox before us and give its pid away */
-    signal(SIGPIPE, SIG_IGN);
-    signal(SIGXFSZ, SIG_IGN); /* a record beyond the caller's file size limit is an error, not a death */
     fd = signalfd(-1, &wanted, SFD_CLOEXEC | SFD_NONBLOCK);
     return fd < 0 ? fault_set(fault, STAGE_SUPERVISE, errno, NULL, "signalfd") : fd;
 }
@@ -60,8 +61,9 @@ static void kill_all(struct run *run)
 {
     if (run->phase >= KILLING)
         return;
-    if (cgroup_kill(run->cgroup) < 0)
-        sys_pidfd_send_signal(run->launched->pidfd, SIGKILL); /* pid 1: its namespace goes with it */
+    cgroup_kill(run->cgroup);
+    sys_pidfd_send_signal(run->launched->pidfd, SIGKILL); /* pid 1 as well: its namespace goes with it, should the cgroup not */
+    run->killed_at = sys_now();
     run->outcome->kill_sent = true;
     run->phase = KILLING;
     run->deadline = sys_now() + STUCK_AFTER;
@@ -268,6 +270,19 @@ static void judge(struct run *run, const struct progress *progress)
         outcome->kind = OUTCOME_STUCK;
 }
 
+/* When everything must be said: the last output, what stderr gets, the record. A reader that is slow gets what is left of the time
+ * when the command ended by itself, as it would have without bivy in between. */
+static uint64_t answer_by(const struct run *run, uint64_t now)
+{
+    uint64_t by = now + LAST_WORDS, late = run->outcome->started + run->plan->timeout + run->plan->kill_after;
+
+    if (run->cause == OUTCOME_EXITED && run->phase == GONE)
+        return by > late ? by : late;
+    if (run->killed_at && run->killed_at + ANSWER_WITHIN < by)
+        by = run->killed_at + ANSWER_WITHIN;
+    return by > now + ANSWER_LEAST ? by : now + ANSWER_LEAST;
+}
+
 void supervise(const struct plan *plan, const struct cgroup *cgroup, struct launched *launched, struct streams *streams,
                const struct progress *progress, int signals, struct outcome *outcome)
 {
@@ -285,9 +300,6 @@ void supervise(const struct plan *plan, const struct cgroup *cgroup, struct laun
 
     loop(&run);
     judge(&run, progress);
-    /* A reader that is slow gets what is left of the time, as it would have without bivy in between. */
-    uint64_t now = sys_now(), last = now + LAST_OUTPUT;
-    if (run.cause == OUTCOME_EXITED && run.phase == GONE && outcome->started + plan->timeout + plan->kill_after > last)
-        last = outcome->started + plan->timeout + plan->kill_after;
-    streams_finish(streams, last, signals);
+    outcome->answer_by = answer_by(&run, sys_now());
+    streams_finish(streams, outcome->answer_by, signals);
 }

@@ -2,7 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/close_range.h>
+#include <linux/ioprio.h>
 #include <linux/keyctl.h>
 #include <linux/seccomp.h>
 #include <linux/stat.h>
@@ -29,9 +29,8 @@ int sys_pidfd_send_signal(int pidfd, int signal)
     return result(syscall(SYS_pidfd_send_signal, pidfd, signal, NULL, 0));
 }
 
-int sys_openat2(int dirfd, const char *path, uint64_t flags, uint64_t resolve)
+static int open_how(int dirfd, const char *path, struct open_how how)
 {
-    struct open_how how = {.flags = flags, .resolve = resolve};
     int fd;
 
     /* EAGAIN: a rename raced with the walk (openat2(2)); EINTR: a slow file system. Both are worth another try, not for ever. */
@@ -41,6 +40,16 @@ int sys_openat2(int dirfd, const char *path, uint64_t flags, uint64_t resolve)
             break;
     }
     return fd;
+}
+
+int sys_openat2(int dirfd, const char *path, uint64_t flags, uint64_t resolve)
+{
+    return open_how(dirfd, path, (struct open_how){.flags = flags, .resolve = resolve});
+}
+
+int sys_create(const char *path, uint64_t flags, mode_t mode)
+{
+    return open_how(AT_FDCWD, path, (struct open_how){.flags = flags, .mode = mode, .resolve = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS});
 }
 
 int sys_open_tree(int dirfd, const char *path, unsigned flags)
@@ -93,11 +102,6 @@ int sys_umount_detach(const char *path)
 int sys_close_range(unsigned first, unsigned last)
 {
     return result(syscall(SYS_close_range, first, last, 0));
-}
-
-int sys_close_range_cloexec(unsigned first, unsigned last)
-{
-    return result(syscall(SYS_close_range, first, last, CLOSE_RANGE_CLOEXEC));
 }
 
 int sys_join_session_keyring(void)
@@ -183,6 +187,41 @@ void sys_signals_default(void)
         if (number != SIGKILL && number != SIGSTOP)
             syscall(SYS_rt_sigaction, number, action, NULL, sizeof none);
     syscall(SYS_rt_sigprocmask, SIG_SETMASK, &none, NULL, sizeof none);
+}
+
+/* The raw calls: musl's sched_setscheduler(3) refuses, because POSIX means something else by it. */
+static int scheduler(void)
+{
+    return result(syscall(SYS_sched_getscheduler, 0));
+}
+
+static int niceness(void)
+{
+    return 20 - result(syscall(SYS_getpriority, 0, 0)); /* the kernel's own answer is 20 - nice, never negative */
+}
+
+int sys_schedule_normally(void)
+{
+    static const int no_priority[1] = {0}; /* struct sched_param */
+    int error;
+
+    if (scheduler() != 0 && (error = result(syscall(SYS_sched_setscheduler, 0, 0, no_priority))) < 0)
+        return error;
+    if (niceness() < 0 && (error = result(syscall(SYS_setpriority, 0, 0, 0))) < 0)
+        return error;
+    if ((error = result(syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, IOPRIO_PRIO_VALUE(IOPRIO_CLASS_NONE, 0)))) < 0)
+        return error;
+    return sys_scheduled_normally();
+}
+
+int sys_scheduled_normally(void)
+{
+    return scheduler() == 0 && niceness() >= 0 ? 0 : -EPERM;
+}
+
+int sys_personality(unsigned long persona)
+{
+    return result(syscall(SYS_personality, persona));
 }
 
 int sys_limit_get(int resource, struct sys_limit *limit)

@@ -25,6 +25,9 @@
 #define DGRAM 2U
 #define RAW 3U
 #define FORMAT 0xf000U /* S_IFMT */
+#define HUGE_MAP 0x40000U /* MAP_HUGETLB */
+#define HUGE_MEMFD 0x4U   /* MFD_HUGETLB */
+#define HUGE_SHM 04000U   /* SHM_HUGETLB */
 
 /*
  * CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID and NEWNET. Not CLONE_NEWTIME (0x80): in clone() that bit
@@ -35,6 +38,7 @@
 /* Reasons that many rows share. */
 #define FILES "works on files; which ones is decided by the mounts"
 #define EVENTS "waits, on descriptors the caller has"
+#define HUGE "the host's pool of huge pages is not charged to memory.max"
 #define MEMORY "the caller's own memory"
 #define PROCESSES "own PID namespace, counted by pids.max"
 #define IDENTITY "nothing to gain without capabilities"
@@ -150,6 +154,7 @@ const struct seccomp_rule seccomp_rules[] = {
      "S_IFCHR: no device nodes; also an overlay whiteout, which needs no capability"},
     {"mknodat",                 259,  33, {ARG(2, FORMAT, 0x6000)}, EPERM, "S_IFBLK: no device nodes"},
     {"mknodat",                 259,  33, ALWAYS, ALLOW, FILES},
+    {"memfd_create",            319, 279, {ARG(1, HUGE_MEMFD, HUGE_MEMFD)}, EINVAL, "MFD_HUGETLB: " HUGE},
     {"memfd_create",            319, 279, ALWAYS, ALLOW, MEMORY},
 
     /* Waiting and events. */
@@ -178,6 +183,7 @@ const struct seccomp_rule seccomp_rules[] = {
     {"pipe2",                   293,  59, ALWAYS, ALLOW, EVENTS},
 
     /* Memory. */
+    {"mmap",                      9, 222, {ARG(3, HUGE_MAP, HUGE_MAP)}, ENOMEM, "MAP_HUGETLB: " HUGE},
     {"mmap",                      9, 222, ALWAYS, ALLOW, MEMORY},
     {"munmap",                   11, 215, ALWAYS, ALLOW, MEMORY},
     {"mremap",                   25, 216, ALWAYS, ALLOW, MEMORY},
@@ -378,6 +384,7 @@ const struct seccomp_rule seccomp_rules[] = {
     {"getrandom",               318, 278, ALWAYS, ALLOW, INFORMATION},
 
     /* System V and POSIX IPC, in a namespace of its own. */
+    {"shmget",                   29, 194, {ARG(2, HUGE_SHM, HUGE_SHM)}, ENOMEM, "SHM_HUGETLB: " HUGE},
     {"shmget",                   29, 194, ALWAYS, ALLOW, IPC},
     {"shmat",                    30, 196, ALWAYS, ALLOW, IPC},
     {"shmctl",                   31, 195, ALWAYS, ALLOW, IPC},
@@ -655,6 +662,8 @@ const char *seccomp_answer_name(int answer)
         return "EINVAL";
     case ENOSYS:
         return "ENOSYS";
+    case ENOMEM:
+        return "ENOMEM";
     case ENOPROTOOPT:
         return "ENOPROTOOPT";
     case EPROTONOSUPPORT:
