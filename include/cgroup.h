@@ -50,6 +50,10 @@ int cgroup_oom_victim(const struct cgroup *cgroup, char *name, size_t size);
 /* SIGKILL to everything in the leaf, at once (cgroup.kill, 5.14), and no CPU limit for the dying. */
 int cgroup_kill(const struct cgroup *cgroup);
 
+/* Gives the page cache that is charged to the leaf back, where there is any: a removed memory cgroup lives on, unseen, for as long as
+ * a page is charged to it (cgroup-v2.rst, memory.reclaim; cgroup-v1/memory.rst, force_empty). */
+void cgroup_reclaim(const struct cgroup *cgroup);
+
 /* Is there still a process in it? */
 bool cgroup_populated(const struct cgroup *cgroup);
 

@@ -25,6 +25,8 @@ void json_number(struct json *json, const char *name, uint64_t value);
 void json_signed(struct json *json, const char *name, int64_t value);
 void json_thousandths(struct json *json, const char *name, uint64_t value); /* 1937 -> 1.937 */
 void json_bool(struct json *json, const char *name, bool value);
+/* Length of the well-formed UTF-8 sequence at bytes (RFC 3629), 0 if there is none. */
+size_t json_utf8(const char *bytes, size_t left);
 void json_null(struct json *json, const char *name);
 void json_newline(struct json *json); /* behind the whole text */
 

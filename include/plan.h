@@ -15,6 +15,8 @@
 #include "policy.h"
 #include "spec.h"
 
+#define PLAN_ID_LETTERS "0123456789abcdefghijkmnpqrstuvwx" /* 32: five bits each; no l or o */
+#define PLAN_ID_LENGTH 12
 #define PLAN_ID_TEXT 24
 
 struct plan_mount {

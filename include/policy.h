@@ -69,6 +69,7 @@ extern const struct namespace_row policy_namespaces[];
 #define POLICY_WORKSPACE "/workspace"
 #define POLICY_HOME "/home/sandbox"
 #define POLICY_UMASK 022
+#define POLICY_TIMER_SLACK 50000 /* ns, what the kernel gives init */
 #define POLICY_PTYS 16 /* devpts max=: a pty bomb ends here, not at the host's kernel.pty.max */
 
 /* Host ids for sandboxes without a workspace (root only): base + bivy's own pid, so that no two live sandboxes share one and

@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum verb { VERB_RUN, VERB_PLAN, VERB_CLEAN, VERB_HELP, VERB_VERSION };
+enum verb { VERB_RUN, VERB_PLAN, VERB_CLEAN, VERB_SELFTEST, VERB_HELP, VERB_VERSION };
 
 enum network { NETWORK_NONE, NETWORK_LOOPBACK };
 
@@ -40,6 +40,8 @@ struct spec {
     bool interactive;        /* pass stdin on */
     bool affinity;           /* narrow the processors to ceil(cpu) */
     bool summary;            /* one line for people on stderr */
+    bool roff;               /* help as the man page has it */
+    const char *profile;     /* its name, once one was read */
     char **env;              /* "K=V" or "K"; allocated array of env_count pointers */
     size_t env_count;
     char **argv;             /* the command, NULL-terminated; NULL when none was given */

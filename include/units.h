@@ -20,7 +20,7 @@ int units_milli(const char *text, uint64_t low, uint64_t high, uint64_t *out);
 int units_count(const char *text, uint64_t low, uint64_t high, uint64_t *out);
 
 #define UNITS_TIME_TEXT 32
-/* Writes ns for people ("1.9 ms", "12.3 s"); gives text back. */
+/* Writes ns for people ("1.9 ms", "12.30 s"); gives text back. */
 char *units_show_time(uint64_t ns, char text[UNITS_TIME_TEXT]);
 /* Writes bytes for people ("3.4 MiB"); gives text back. */
 char *units_show_size(uint64_t bytes, char text[UNITS_TIME_TEXT]);

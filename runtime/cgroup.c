@@ -314,9 +314,15 @@ static int make_leaves(const struct plan *plan, struct cgroup *cgroup, struct fa
     for (int c = 0; c < CONTROLLER_COUNT; c++) {
         if (!plan->cgroups->v1[c].mount[0])
             continue;
-        result = v1_leaf(plan, cgroup, (enum controller)c, fault);
-        if (result < 0 && !allowed_unenforced(plan, controller_limit[c]))
+        struct fault why; /* of the run only if the limit must be enforced */
+        result = v1_leaf(plan, cgroup, (enum controller)c, &why);
+        if (result < 0 && !allowed_unenforced(plan, controller_limit[c])) {
+            *fault = why;
+            snprintf(fault->hint, sizeof fault->hint,
+                     "have it made and handed over (chown) in every hierarchy, correct --cgroup-parent, or run without this limit: "
+                     "--unenforced %s", limit_name(controller_limit[c]));
             return result;
+        }
         if (result < 0) {
             sys_close(&cgroup->v1[c]);
             missing |= 1u << c;
@@ -512,6 +518,24 @@ static bool dir_populated(int dir)
     return sys_read_file(dir, "cgroup.events", text, sizeof text) > 0 && keyed(text, "populated", &populated) && populated;
 }
 
+void cgroup_reclaim(const struct cgroup *cgroup)
+{
+    bool v1 = cgroup->v1[CONTROLLER_MEMORY] >= 0;
+    int dir = controller_dir(cgroup, CONTROLLER_MEMORY);
+    char text[8 * 1024];
+    uint64_t cached = 0;
+
+    if (!(cgroup->enforced & 1u << LIMIT_MEMORY) || sys_read_file(dir, "memory.stat", text, sizeof text) <= 0 ||
+        !keyed(text, v1 ? "cache" : "file", &cached) || cached == 0)
+        return; /* nothing to give back: most runs */
+    if (v1) {
+        sys_write_file(dir, "memory.force_empty", "0");
+    } else {
+        snprintf(text, sizeof text, "%llu", (unsigned long long)cached);
+        sys_write_file(dir, "memory.reclaim", text); /* since 5.19; EAGAIN: not all of it */
+    }
+}
+
 bool cgroup_populated(const struct cgroup *cgroup)
 {
     return cgroup->leaf >= 0 && dir_populated(cgroup->leaf);
@@ -572,6 +596,15 @@ static int sweep_leaf(const struct hierarchies *cgroups, const char *path, int p
     return result < 0 ? result : remove_dir(parent, name, deadline);
 }
 
+/* Exactly what make_id() in main.c makes, so that nobody's "bivy-test" or "bivy-worker.service" is taken for a stale leaf. */
+static bool leaf_name(const char *name)
+{
+    size_t prefix = strlen(CGROUP_PREFIX);
+
+    return !strncmp(name, CGROUP_PREFIX, prefix) && strlen(name + prefix) == PLAN_ID_LENGTH &&
+           strspn(name + prefix, PLAN_ID_LETTERS) == PLAN_ID_LENGTH;
+}
+
 /* A leaf younger than this may be one that its bivy has made and not locked yet. */
 #define SWEEP_AGE_S 2
 
@@ -603,7 +636,7 @@ static int sweep_below(const struct hierarchies *cgroups, const char *path, bool
         return fault_set(fault, STAGE_CGROUP, ENOMEM, NULL, "out of memory");
     }
     for (struct dirent *entry; (entry = readdir(dir));) {
-        if (strncmp(entry->d_name, CGROUP_PREFIX, strlen(CGROUP_PREFIX)))
+        if (!leaf_name(entry->d_name))
             continue;
         SYS_CLOSES int leaf = openat(parent, entry->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
         if (leaf < 0)

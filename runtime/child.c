@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -24,7 +25,7 @@ enum { UP = 3 }; /* where the command-to-be keeps its pipe up, close-on-exec */
 static struct rootfs tree = {.scratch = -1, .root = -1};
 
 /* What fork hands on besides descriptors and would make one caller's sandbox another than the next one's: scheduling class,
- * personality (no ASLR under `setarch -R`), I/O class, protection from the OOM killer. A niceness above 0 stays: it is how a caller
+ * personality (no ASLR under `setarch -R`), I/O class, timer slack, protection from the OOM killer. A niceness above 0 stays: it is how a caller
  * says that something matters less, and only a privileged caller could undo it. */
 static int shed_inherited(struct child *child, struct fault *fault)
 {
@@ -37,6 +38,8 @@ static int shed_inherited(struct child *child, struct fault *fault)
                          "the caller's scheduling class or I/O class cannot be given up");
     if (sys_personality(0) < 0 || sys_personality(0xffffffff) != 0)
         return fault_set(fault, STAGE_INHERITED, EPERM, NULL, "the caller's personality cannot be given up");
+    if (prctl(PR_SET_TIMERSLACK, POLICY_TIMER_SLACK, 0, 0, 0) < 0 || prctl(PR_GET_TIMERSLACK, 0, 0, 0, 0) != POLICY_TIMER_SLACK)
+        return fault_set(fault, STAGE_INHERITED, EPERM, NULL, "the caller's timer slack cannot be given up");
     if (sys_read_file(AT_FDCWD, "/proc/self/oom_score_adj", score, sizeof score) <= 0)
         return fault_set(fault, STAGE_INHERITED, ENODATA, "mount /proc", "/proc/self/oom_score_adj: cannot be read");
     if (score[0] == '-' && ((result = sys_write_file(AT_FDCWD, "/proc/self/oom_score_adj", "0")) < 0 ||
@@ -254,11 +257,16 @@ static _Noreturn void execute(const struct plan *plan, int up)
     int error = ENOENT;
     bool there = false;
 
+    if (plan->builtin) { /* selftest: our own code where a command would be, as a command would be */
+        sys_close(&up);
+        prctl(PR_SET_DUMPABLE, 1, 0, 0, 0); /* execve would give it back */
+        _exit(plan->builtin());
+    }
     for (char **path = plan->candidates; *path; path++) {
         execve(*path, plan->argv, weakened("environment") ? environ : plan->env);
         if (errno == ENOENT && faccessat(AT_FDCWD, *path, F_OK, 0) == 0)
             there = true; /* the file is there, so what is missing is its interpreter */
-        if (errno != ENOENT && errno != ENOTDIR)
+        if (errno != ENOENT && (errno != ENOTDIR || strchr(plan->argv[0], '/')))
             error = errno; /* as the shell does: what was found but cannot be run says more than what was not found */
         if (errno != ENOENT && errno != ENOTDIR && errno != EACCES)
             break;

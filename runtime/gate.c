@@ -404,7 +404,7 @@ static int check_surroundings(const struct plan *plan, struct readback *readback
     for (size_t cpu = 0; plan->affinity && cpu < CPU_SETSIZE; cpu++)
         if (CPU_ISSET(cpu, &processors) && !CPU_ISSET(cpu, &plan->processors))
             return refuse(fault, EPERM, "there are more processors than were planned");
-    if (sys_scheduled_normally() < 0 || sys_personality(0xffffffff) != 0)
+    if (sys_scheduled_normally() < 0 || sys_personality(0xffffffff) != 0 || prctl(PR_GET_TIMERSLACK, 0, 0, 0, 0) != POLICY_TIMER_SLACK)
         return refuse(fault, EPERM, "scheduling class, priority or personality are the caller's");
     if (umask(POLICY_UMASK) != POLICY_UMASK)
         return refuse(fault, EPERM, "the umask is not as planned");

@@ -29,8 +29,9 @@ static void put_text(struct json *json, const char *text)
 }
 
 /* Length of the well-formed UTF-8 sequence at bytes (RFC 3629: no overlong form, no surrogate, nothing above U+10FFFF), or 0. */
-static size_t utf8_length(const unsigned char *bytes, size_t left)
+size_t json_utf8(const char *text, size_t left)
 {
+    const unsigned char *bytes = (const unsigned char *)text;
     size_t length;
     unsigned char low = 0x80, high = 0xbf;
 
@@ -68,7 +69,7 @@ static void put_quoted(struct json *json, const char *value, size_t length)
 
     put_text(json, "\"");
     for (size_t i = 0; i < length;) {
-        size_t span = utf8_length(bytes + i, length - i);
+        size_t span = json_utf8(value + i, length - i);
         if (span == 0) {
             put_text(json, "\\ufffd");
             i++;

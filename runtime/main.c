@@ -18,6 +18,7 @@
 #include "outcome.h"
 #include "plan.h"
 #include "report.h"
+#include "selftest.h"
 #include "streams.h"
 #include "supervise.h"
 #include "sys.h"
@@ -65,13 +66,12 @@ static void own_rlimits(void)
 
 static int make_id(char id[PLAN_ID_TEXT], struct fault *fault)
 {
-    static const char letters[] = "0123456789abcdefghijkmnpqrstuvwx"; /* 32: five bits each; no l or o */
-    unsigned char random[12];
+    unsigned char random[PLAN_ID_LENGTH];
 
     if (getrandom(random, sizeof random, GRND_NONBLOCK) != (ssize_t)sizeof random)
         return fault_set(fault, STAGE_PLAN, errno, "wait until the kernel's random generator is seeded", "getrandom");
     for (size_t i = 0; i < sizeof random; i++)
-        id[i] = letters[random[i] % 32];
+        id[i] = PLAN_ID_LETTERS[random[i] % 32];
     id[sizeof random] = '\0';
     return 0;
 }
@@ -86,7 +86,10 @@ static int decide(const struct spec *spec, struct host *host, struct fault *faul
     if (host->facts.workspace.fd >= 0 && report_within(&host->report, &host->facts.workspace))
         return fault_set(fault, STAGE_REPORT, EPERM, "write the record where the command cannot reach it",
                          "--report %.300s: lies in the workspace, where the command could forge it", spec->report);
-    return plan_make(spec, &host->facts, id, getenv, &host->plan, fault);
+    result = plan_make(spec, &host->facts, id, getenv, &host->plan, fault);
+    if (spec->verb == VERB_SELFTEST)
+        host->plan.builtin = selftest_inside;
+    return result;
 }
 
 static int share_progress(struct host *host, struct fault *fault)
@@ -121,6 +124,8 @@ static void undo(struct host *host, struct outcome *outcome)
     launch_release(&host->launched); /* pid 1, should it live, sees the lifeline end */
     if (!host->leaf)
         return;
+    if (outcome->kind != OUTCOME_STUCK)
+        cgroup_reclaim(&host->cgroup);
     if (outcome->kind == OUTCOME_STUCK || outcome->kind == OUTCOME_SETUP_FAILED || cgroup_populated(&host->cgroup))
         cgroup_kill(&host->cgroup);
     /* What is stuck will not go within any time that a caller would wait. */
@@ -243,6 +248,7 @@ int main(int argc, char **argv)
         return 125; /* no descriptor to say it on */
     signal(SIGPIPE, SIG_IGN); /* a reader that is gone, and a record beyond the caller's file size limit, are errors, not deaths */
     signal(SIGXFSZ, SIG_IGN);
+    umask(077); /* whatever the caller's: what is made here, the leaf and the record, is made with a mode that says all */
     own_rlimits();
     if (options_parse(argc, argv, &spec, &fault) < 0) {
         if (spec.verb == VERB_RUN && spec.report) {
@@ -258,6 +264,9 @@ int main(int argc, char **argv)
     case VERB_RUN:
         status = run_main(&spec, NULL);
         break;
+    case VERB_SELFTEST:
+        status = run_main(&spec, NULL);
+        break;
     case VERB_PLAN:
         status = plan_main(&spec);
         break;
@@ -269,7 +278,7 @@ int main(int argc, char **argv)
         break;
     case VERB_HELP:
     default:
-        (spec.summary ? options_roff : options_help)(stdout);
+        (spec.roff ? options_roff : options_help)(stdout);
         status = 0;
         break;
     }

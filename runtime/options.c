@@ -86,6 +86,7 @@ static const struct verb_row {
     {"run", VERB_RUN, true, "run one command in a fresh sandbox"},
     {"plan", VERB_PLAN, true, "print as JSON what run would do; touch nothing"},
     {"clean", VERB_CLEAN, false, "sweep what a crash left behind"},
+    {"selftest", VERB_SELFTEST, false, "attack a sandbox of this installation from inside; TAP on stdout"},
     {"help", VERB_HELP, false, "this text"},
     {"version", VERB_VERSION, false, "the version"},
 };
@@ -265,9 +266,8 @@ static int load_profile(struct spec *spec, const char *name, struct fault *fault
     char path[512];
     const char *config = getenv("XDG_CONFIG_HOME"), *home = getenv("HOME");
     ssize_t got = -ENOENT;
-    static bool loaded; /* the spec points into the text: a second one must not overwrite it */
 
-    if (loaded)
+    if (spec->profile) /* the spec points into the text: a second one must not overwrite it */
         return fault_set(fault, STAGE_OPTIONS, 0, "put everything into one profile", "--profile %.200s: only one may be given", name);
     if (!*name)
         return fault_set(fault, STAGE_OPTIONS, 0, "name a profile", "--profile: the name is empty");
@@ -284,7 +284,7 @@ static int load_profile(struct spec *spec, const char *name, struct fault *fault
     if (got < 0)
         return fault_set(fault, STAGE_OPTIONS, (int)-got, "name a file by its path, or put it into /etc/bivy/profiles",
                          "--profile %.200s: cannot be read", name);
-    loaded = true;
+    spec->profile = name;
     if (strlen(profile_text) != (size_t)got)
         return fault_set(fault, STAGE_OPTIONS, 0, "a profile is plain text", "--profile %.200s: holds a NUL byte", name);
     return options_profile(profile_text, name, spec, fault);
@@ -391,20 +391,16 @@ int options_parse(int argc, char **argv, struct spec *spec, struct fault *fault)
         }
         if ((spec->verb == VERB_HELP || spec->verb == VERB_VERSION) && !strcmp(argv[at], "--roff")) {
             at++;
-            spec->summary = true; /* help for the man page */
+            spec->roff = true;
             continue;
         }
-        if (command && (!strcmp(argv[at], "--help") || !strcmp(argv[at], "-h"))) {
+        if (command && !bad && (!strcmp(argv[at], "--help") || !strcmp(argv[at], "-h"))) {
             spec->verb = VERB_HELP;
             return 0;
         }
-        /* After the first fault the rest is still read, so that a --report behind it gets its record; but not behind an
-         * unknown option, of which nobody can tell whether the next word is its value. */
-        bool known = option_of(argv[at]) != NULL;
+        /* After the first fault the rest is still read, so that a --report behind it gets its record. */
         result = parse_option(argv, &at, spec, bad ? &later : fault);
         bad = bad ? bad : result;
-        if (result < 0 && !known)
-            break;
     }
     if (bad)
         return bad;
@@ -414,7 +410,7 @@ int options_parse(int argc, char **argv, struct spec *spec, struct fault *fault)
         return fault_set(fault, STAGE_OPTIONS, 0, "name a program", "the command's name is empty");
     if (!command && argv[at])
         return fault_set(fault, STAGE_OPTIONS, 0, "bivy help shows the form", "one word too many: %.200s", argv[at]);
-    spec->argv = command ? &argv[at] : NULL;
+    spec->argv = command ? &argv[at] : spec->verb == VERB_SELFTEST ? &argv[1] : NULL;
     if (spec->scratch == 0)
         spec->scratch = spec->memory / 2;
     if (spec->output_limit == 0)

@@ -18,7 +18,7 @@ const struct mount_row policy_mounts[] = {
     {.kind = MOUNT_PROC, .target = "/proc", .attr = RO | DATA,
      .why = "own pid namespace only; hidepid=ptraceable hides pid 1, which is not dumpable"},
     {.kind = MOUNT_SCRATCH, .target = "/dev", .source = "dev", .attr = RO | DATA, .mode = 0755,
-     .why = "nothing but the rows below and four links"},
+     .why = "nothing but the rows below and five links"},
     {.kind = MOUNT_DEVICE, .target = "/dev/null",    .source = "/dev/null",    .attr = NODE, .device = 0x103, .why = "programs need it"},
     {.kind = MOUNT_DEVICE, .target = "/dev/zero",    .source = "/dev/zero",    .attr = NODE, .device = 0x105, .why = "programs need it"},
     {.kind = MOUNT_DEVICE, .target = "/dev/full",    .source = "/dev/full",    .attr = NODE, .device = 0x107, .why = "tests of programs need it"},

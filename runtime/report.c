@@ -449,14 +449,18 @@ static void put_line(const char *prefix, const char *text, uint64_t by)
     char line[2048];
     size_t length = (size_t)snprintf(line, sizeof line, "bivy: %s", prefix);
 
-    for (; *text && length < sizeof line - 8; text++) {
+    while (*text && length < sizeof line - 8) {
         unsigned char byte = (unsigned char)*text;
-        if (byte < 0x20 || byte == 0x7f)
+        size_t span = json_utf8(text, strlen(text));
+        bool c1 = byte == 0xc2 && (unsigned char)text[1] < 0xa0; /* U+0080 to U+009F: controls too, as is a lone byte of 0x80 to 0x9f */
+        if (byte < 0x20 || byte == 0x7f || span == 0 || c1) {
             length += (size_t)snprintf(line + length, sizeof line - length, "\\x%02x", byte);
-        else if (byte == 0xc2 && (unsigned char)text[1] >= 0x80 && (unsigned char)text[1] < 0xa0) /* C1 controls in UTF-8 */
-            length += (size_t)snprintf(line + length, sizeof line - length, "\\x%02x", (unsigned char)*++text);
-        else
-            line[length++] = (char)byte;
+            span = 1;
+        } else {
+            memcpy(line + length, text, span);
+            length += span;
+        }
+        text += span;
     }
     line[length++] = '\n';
     put_patiently(STDERR_FILENO, line, length, by);

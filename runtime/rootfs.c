@@ -60,7 +60,9 @@ int rootfs_take(const struct place *place, bool again, uint64_t attr, enum stage
     mount = clone_mount(again ? fd : place->fd, "", attr);
     if (mount < 0)
         return fault_set(fault, stage, -mount,
-                         mount == -EINVAL ? "are there other mounts below it? name a directory that holds none" : NULL,
+                         mount == -EINVAL  ? "are there other mounts below it? name a directory that holds none"
+                         : mount == -EPERM ? "in a user namespace bivy needs a mount namespace of that namespace too (unshare -Urm)"
+                                           : NULL,
                          "%s %.300s: cannot be bound", what, place->path);
     return mount;
 }

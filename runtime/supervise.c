@@ -75,7 +75,8 @@ static void end(struct run *run, enum outcome_kind cause)
     if (run->phase != RUNNING)
         return;
     run->cause = cause;
-    if (!run->outcome->ready || run->plan->kill_after == 0 || write(run->launched->lifeline, "T", 1) != 1) {
+    /* Whoever floods its output may catch SIGTERM and go on: no grace. */
+    if (!run->outcome->ready || cause == OUTCOME_OUTPUT_LIMIT || run->plan->kill_after == 0 || write(run->launched->lifeline, "T", 1) != 1) {
         kill_all(run);
         return;
     }

@@ -124,7 +124,7 @@ int units_count(const char *text, uint64_t low, uint64_t high, uint64_t *out)
 
 char *units_show_time(uint64_t ns, char text[UNITS_TIME_TEXT])
 {
-    if (ns < 1000000000)
+    if (ns < 999950000) /* what would be rounded to "1000.0 ms" is a second */
         snprintf(text, UNITS_TIME_TEXT, "%.1f ms", (double)ns / 1e6);
     else
         snprintf(text, UNITS_TIME_TEXT, "%.2f s", (double)ns / 1e9);

@@ -48,6 +48,7 @@
 #define INFORMATION "tells no more than /proc"
 #define IPC "own IPC namespace"
 #define SOCKETS "own network namespace"
+#define PID_1 "would reach pid 1, which has the same user and is bivy's own"
 #define SELF "only takes away from the caller"
 
 /* clang-format off */
@@ -360,23 +361,32 @@ const struct seccomp_rule seccomp_rules[] = {
 
     /* Scheduling and limits: real-time classes and raised limits need capabilities. */
     {"sched_yield",              24, 124, ALWAYS, ALLOW, LIMITS},
+    {"sched_setparam",          142, 118, {ARG(0, WORD, 1)}, EPERM, PID_1},
     {"sched_setparam",          142, 118, ALWAYS, ALLOW, LIMITS},
     {"sched_getparam",          143, 121, ALWAYS, ALLOW, LIMITS},
+    {"sched_setscheduler",      144, 119, {ARG(0, WORD, 1)}, EPERM, PID_1},
     {"sched_setscheduler",      144, 119, ALWAYS, ALLOW, LIMITS},
     {"sched_getscheduler",      145, 120, ALWAYS, ALLOW, LIMITS},
     {"sched_get_priority_max",  146, 125, ALWAYS, ALLOW, LIMITS},
     {"sched_get_priority_min",  147, 126, ALWAYS, ALLOW, LIMITS},
     {"sched_rr_get_interval",   148, 127, ALWAYS, ALLOW, LIMITS},
+    {"sched_setaffinity",       203, 122, {ARG(0, WORD, 1)}, EPERM, PID_1},
     {"sched_setaffinity",       203, 122, ALWAYS, ALLOW, LIMITS},
     {"sched_getaffinity",       204, 123, ALWAYS, ALLOW, LIMITS},
+    {"sched_setattr",           314, 274, {ARG(0, WORD, 1)}, EPERM, PID_1},
     {"sched_setattr",           314, 274, ALWAYS, ALLOW, LIMITS},
     {"sched_getattr",           315, 275, ALWAYS, ALLOW, LIMITS},
     {"getpriority",             140, 141, ALWAYS, ALLOW, LIMITS},
+    {"setpriority",             141, 140, {ARG(0, WORD, 0), ARG(1, WORD, 1)}, EPERM, PID_1},
+    {"setpriority",             141, 140, {ARG(0, WORD, 2)}, EPERM, PID_1},
     {"setpriority",             141, 140, ALWAYS, ALLOW, LIMITS},
+    {"ioprio_set",              251,  30, {ARG(0, WORD, 1), ARG(1, WORD, 1)}, EPERM, PID_1},
+    {"ioprio_set",              251,  30, {ARG(0, WORD, 3)}, EPERM, PID_1},
     {"ioprio_set",              251,  30, ALWAYS, ALLOW, LIMITS},
     {"ioprio_get",              252,  31, ALWAYS, ALLOW, LIMITS},
     {"getrlimit",                97, 163, ALWAYS, ALLOW, LIMITS},
     {"setrlimit",               160, 164, ALWAYS, ALLOW, LIMITS},
+    {"prlimit64",               302, 261, {ARG(0, WORD, 1)}, EPERM, PID_1},
     {"prlimit64",               302, 261, ALWAYS, ALLOW, LIMITS},
     {"getrusage",                98, 165, ALWAYS, ALLOW, LIMITS},
     {"uname",                    63, 160, ALWAYS, ALLOW, INFORMATION},

@@ -76,6 +76,8 @@ static void mixtures(void **state)
                                 "5:pids:/\n0::/\n", &out, &fault), 0);
     assert_string_equal(out.v1[CONTROLLER_PIDS].mount, "/one");
     assert_string_equal(out.v1[CONTROLLER_MEMORY].mount, "");
+    assert_int_equal(read_texts(V2_ONLY "26 1 0:22 / /again rw - cgroup2 cgroup2 rw\n", "0::/\n", &out, &fault), 0);
+    assert_string_equal(out.v2.mount, "/sys/fs/cgroup");
     /* cpuset and cpuacct are not cpu, name=memory is not memory */
     assert_int_equal(read_texts(V2_ONLY "26 1 0:23 / /one rw - cgroup none rw,cpuset,cpuacct,name=memory\n",
                                 "5:cpuset,cpuacct,name=memory:/\n0::/\n", &out, &fault), 0);

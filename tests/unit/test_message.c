@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "message.h"
+#include "sys.h"
 
 static struct message fault_message(void)
 {
@@ -152,12 +153,16 @@ static void cut_off_write(void **state)
 static void sending(void **state)
 {
     struct message message = fault_message(), got;
+    uint64_t before = sys_now();
     int fds[2];
 
     (void)state;
     signal(SIGPIPE, SIG_IGN);
     assert_int_equal(pipe2(fds, O_CLOEXEC | O_NONBLOCK), 0);
+    message.magic = 0; /* message_send's to fill, as the time is */
     assert_int_equal(message_send(fds[1], &message), 0);
+    assert_int_equal(message.magic, MESSAGE_MAGIC);
+    assert_true(message.at >= before && message.at <= sys_now());
     assert_int_equal(read(fds[0], &got, sizeof got), sizeof got);
     assert_memory_equal(&got, &message, sizeof got);
     assert_int_equal(read(fds[0], &got, sizeof got), -1); /* one message, one write */

@@ -16,24 +16,24 @@ struct row {
 };
 
 /* The text is given as a heap copy; *out must change on success only. */
-static int parse(parser *parser, const char *text, uint64_t low, uint64_t high, uint64_t *out)
+static int parse(parser *parse_text, const char *text, uint64_t low, uint64_t high, uint64_t *out)
 {
     char *copy = copy_text(text);
     int result;
 
     *out = UNTOUCHED;
-    result = parser(copy, low, high, out);
+    result = parse_text(copy, low, high, out);
     if (result < 0)
         assert_true(*out == UNTOUCHED);
     free(copy);
     return result;
 }
 
-static void check(parser *parser, const struct row *rows, size_t count)
+static void check(parser *parse_text, const struct row *rows, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         uint64_t value;
-        int result = parse(parser, rows[i].text, rows[i].low, rows[i].high ? rows[i].high : MAX, &value);
+        int result = parse(parse_text, rows[i].text, rows[i].low, rows[i].high ? rows[i].high : MAX, &value);
         if (result != rows[i].result || (!result && value != rows[i].value))
             fail_msg("\"%s\": gave %d, %llu; should give %d, %llu", rows[i].text, result, (unsigned long long)value, rows[i].result,
                      (unsigned long long)rows[i].value);

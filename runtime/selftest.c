@@ -1,0 +1,6 @@
+#include "selftest.h"
+
+int selftest_inside(void)
+{
+    return 1; /* the probes come with the attack suite */
+}
