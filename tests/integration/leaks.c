@@ -115,7 +115,11 @@ static void runs_that_write_leave_nothing_but_their_files(void **state)
     run_many(&how, runs,
              WORDS("--", "sh", "-c", "head -c 100000 /dev/zero > file.$RANDOM.$$; cat /etc/passwd > /tmp/x"));
     compare_counts(&before);
-    compare_cgroups(&before, runs);
+    /* In the virtual machine the workspace lies on the tmpfs of an overlay: there a file is memory, charged for as long as it exists. */
+    if (getenv("BIVY_VM"))
+        print_message("# dead memory cgroups are not counted: the files are on a tmpfs\n");
+    else
+        compare_cgroups(&before, runs);
 }
 
 /* Where nothing can be written, nothing can be left: all mounts but those of the kernel's own file systems become
