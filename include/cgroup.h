@@ -1,4 +1,4 @@
-/* cgroup: one leaf per run: made, limited, read, killed, removed. Limits come from one table of knobs (v2 file, v1 file).
+/* cgroup: one leaf per run: made, entered, killed, removed. Its limits are knobs.c's, what its files say is readings.c's.
  * Kernel: Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/. */
 #ifndef BIVY_CGROUP_H
 #define BIVY_CGROUP_H
@@ -8,8 +8,6 @@
 
 #include "fault.h"
 #include "plan.h"
-
-#define CGROUP_PREFIX "bivy-"
 
 struct cgroup {
     int parent;                   /* v2 directory above the leaf, shared lock held: "a bivy is at work here" */
@@ -23,15 +21,6 @@ struct cgroup {
     char path[PATH_MAX];          /* of the leaf, the same in every hierarchy, as /proc/PID/cgroup must show it */
 };
 
-struct cgroup_readings {
-    bool have_peak, have_pids_peak, have_pids, have_throttled, have_cpu;
-    uint64_t memory_peak;
-    uint64_t oom_kills;
-    uint64_t pids_peak, pids_denied;
-    uint64_t cpu_user, cpu_system, throttled; /* ns */
-    uint64_t throttled_periods;
-};
-
 /* Makes the leaf, writes every limit and reads it back. On failure everything made is removed again. A limit that cannot be
  * enforced is a fault unless plan->unenforced names it. Sweeps stale leaves first when no other bivy is at work. */
 int cgroup_create(const struct plan *plan, struct cgroup *cgroup, struct fault *fault);
@@ -39,20 +28,18 @@ int cgroup_create(const struct plan *plan, struct cgroup *cgroup, struct fault *
 /* In the child: enters the v1 hierarchies and checks in /proc/self/cgroup that it is in the leaf of every one. */
 int cgroup_enter(const struct cgroup *cgroup, struct fault *fault);
 
-int cgroup_read(const struct cgroup *cgroup, struct cgroup_readings *readings);
-
-/* v1 has no memory.oom.group: has the kernel killed something of this leaf for memory? */
-uint64_t cgroup_oom_kills(const struct cgroup *cgroup);
-
-/* The name of the process the kernel chose, from the kernel log: 1 found, 0 not (no right to read it, or rate-limited). */
-int cgroup_oom_victim(const struct cgroup *cgroup, char *name, size_t size);
-
 /* SIGKILL to everything in the leaf, at once (cgroup.kill, 5.14), and no CPU limit for the dying. */
 int cgroup_kill(const struct cgroup *cgroup);
 
 /* Gives the page cache that is charged to the leaf back, where there is any: a removed memory cgroup lives on, unseen, for as long as
  * a page is charged to it (cgroup-v2.rst, memory.reclaim; cgroup-v1/memory.rst, force_empty). */
 void cgroup_reclaim(const struct cgroup *cgroup);
+
+/* Did the caller allow this limit to go unenforced? */
+bool cgroup_unenforced(const struct plan *plan, enum limit limit);
+
+/* The leaf's directory in the hierarchy that the controller is bound to. */
+int cgroup_controller(const struct cgroup *cgroup, enum controller c);
 
 /* Is there still a process in it? */
 bool cgroup_populated(const struct cgroup *cgroup);
@@ -63,11 +50,5 @@ int cgroup_remove(struct cgroup *cgroup, uint64_t deadline);
 
 /* Closes descriptors only (the child's copy). */
 void cgroup_close(struct cgroup *cgroup);
-
-struct cgroup_sweep {
-    unsigned removed, live, stuck;
-};
-/* Kills and removes leaves below the plan's parent whose supervisor is gone. */
-int cgroup_sweep(const struct hierarchies *cgroups, const char *parent, struct cgroup_sweep *sweep, struct fault *fault);
 
 #endif

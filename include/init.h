@@ -4,7 +4,10 @@
 
 #include <sys/types.h>
 
-/* Never returns; when it exits the kernel kills whatever is left in the pid namespace. */
-_Noreturn void init_main(pid_t command, int up, int lifeline);
+/* Before the fork, while a failure can still stop the run: blocks SIGCHLD and gives the descriptor that it comes by, or -errno. */
+int init_prepare(void);
+
+/* signals: what init_prepare gave. Never returns; when it exits the kernel kills whatever is left in the pid namespace. */
+_Noreturn void init_main(pid_t command, int up, int lifeline, int signals);
 
 #endif

@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "cgroup.h"
+#include "readings.h"
 #include "fault.h"
 #include "message.h"
 
@@ -19,7 +19,8 @@ struct outcome {
     bool have_status;   /* wait_status is the command's */
     int wait_status;
     int cancel_signal;  /* that bivy was sent */
-    bool ready;         /* the gate let it pass */
+    bool ran;           /* the gate let it pass: the command may have done something */
+    bool ready;         /* likewise, and what the gate read back arrived */
     struct readback readback;
     struct fault fault; /* outcome setup_failed; also record-writing trouble */
     bool term_sent, kill_sent;
@@ -29,7 +30,7 @@ struct outcome {
     uint64_t answer_by;                   /* likewise: everything must be said by then; 0: no matter */
     int64_t started_wall;                 /* CLOCK_REALTIME ns */
     bool have_readings;
-    struct cgroup_readings readings;
+    struct readings readings;
     unsigned enforced; /* 1u << enum limit */
     struct {
         uint64_t seen, passed;

@@ -27,6 +27,8 @@ int sys_fsmount(int fd, unsigned attr);
 int sys_pivot_root(const char *new_root, const char *put_old);
 int sys_umount_detach(const char *path);
 int sys_close_range(unsigned first, unsigned last);
+/* keyctl(2): serial number of the session keyring that counts; a new one, joined. */
+int sys_session_keyring(void);
 int sys_join_session_keyring(void);
 int sys_seccomp_filter(const void *fprog); /* struct sock_fprog */
 
@@ -65,6 +67,15 @@ struct sys_limit {
 };
 int sys_limit_get(int resource, struct sys_limit *limit);
 int sys_limit_set(int resource, const struct sys_limit *limit);
+
+/* The names in a directory, getdents64(2): no allocation, and an answer that makes no sense is an error, not an endless loop. */
+struct sys_names {
+    int dir;
+    long got, at;
+    _Alignas(8) char buffer[4096];
+};
+/* 1: *name is the next one ("." and ".." left out), valid until the next call; 0: no more; -errno. Begin with {.dir = fd}. */
+int sys_next_name(struct sys_names *names, const char **name);
 
 uint64_t sys_now(void); /* CLOCK_MONOTONIC, ns */
 

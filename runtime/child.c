@@ -119,13 +119,17 @@ static int set_host_name(struct child *child, struct fault *fault)
 
 static int new_keyring(struct child *child, struct fault *fault)
 {
-    int result = sys_join_session_keyring(); /* the new keyring's serial number */
+    int before = sys_session_keyring(), joined = sys_join_session_keyring();
 
     (void)child;
     /* A kernel without keys has nothing to keep apart. */
-    return result <= 0 && result != -ENOSYS
-               ? fault_set(fault, STAGE_KEYRING, -result, "raise kernel.keys.maxkeys if it is EDQUOT", "no new session keyring can be made")
-               : 0;
+    if (joined == -ENOSYS && before == -ENOSYS && faccessat(AT_FDCWD, "/proc/keys", F_OK, 0) < 0)
+        return 0;
+    if (joined <= 0)
+        return fault_set(fault, STAGE_KEYRING, -joined, "raise kernel.keys.maxkeys if it is EDQUOT", "no new session keyring can be made");
+    if (joined == before || sys_session_keyring() != joined)
+        return fault_set(fault, STAGE_KEYRING, EPROTO, NULL, "the session keyring is still the caller's");
+    return 0;
 }
 
 static int set_rlimits(struct child *child, struct fault *fault)
@@ -296,16 +300,17 @@ static _Noreturn void command_main(struct child *child)
     struct fault fault;
     int result;
 
+    sys_signals_default(); /* pid 1 has SIGCHLD blocked by now */
     enter(child, STAGE_DESCRIPTORS);
     if (set_descriptors(child, &fault) < 0)
         tell_fault(child->up, &fault);
     enter(child, STAGE_GATE);
     if (!weakened("gate") && gate_check(child->plan, child->streams, child->up, &ready.readback, &fault) < 0)
         tell_fault(child->up, &fault);
-    enter(child, STAGE_EXEC);
     result = message_send(child->up, &ready);
     if (result < 0)
         _exit(125); /* nobody would know that it runs */
+    enter(child, STAGE_EXEC); /* and should the message be lost, this says so */
     execute(child->plan, child->up);
 }
 
@@ -313,6 +318,7 @@ void child_main(struct child *child)
 {
     struct fault fault = {0};
     pid_t command;
+    int signals;
 
     sys_signals_default(); /* whatever the caller ignored, blocked or handled */
     umask(0); /* modes of scratch are the policy's */
@@ -322,6 +328,11 @@ void child_main(struct child *child)
             tell_fault(child->up, &fault);
     }
     enter(child, STAGE_INIT);
+    signals = init_prepare();
+    if (signals < 0) {
+        fault_set(&fault, STAGE_INIT, -signals, NULL, "pid 1 cannot be made ready");
+        tell_fault(child->up, &fault);
+    }
     command = fork();
     if (command < 0) {
         fault_set(&fault, STAGE_INIT, errno, "raise --pids or --memory", "the command's process cannot be forked");
@@ -329,5 +340,5 @@ void child_main(struct child *child)
     }
     if (command == 0)
         command_main(child);
-    init_main(command, child->up, child->lifeline);
+    init_main(command, child->up, child->lifeline, signals);
 }

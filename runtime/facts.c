@@ -165,8 +165,11 @@ static int rootfs_open(const char *path, struct place *rootfs, struct fault *fau
     for (int tries = 0; tries < 200; tries++) {
         if ((result = place_open("rootfs", path, O_RDONLY, STAGE_ROOTFS, rootfs, fault)) < 0)
             return result;
-        if (flock(rootfs->fd, LOCK_SH | LOCK_NB) == 0 && fstat(rootfs->fd, &now) == 0 && now.st_nlink > 0)
-            return 0;
+        if (flock(rootfs->fd, LOCK_SH | LOCK_NB) == 0 && fstat(rootfs->fd, &now) == 0 && now.st_nlink > 0) {
+            SYS_CLOSES int second = open(rootfs->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+            if (second >= 0 && flock(second, LOCK_EX | LOCK_NB) < 0)
+                return 0;
+        }
         sys_close(&rootfs->fd);
     }
     return fault_set(fault, STAGE_ROOTFS, EBUSY, "wait for rootfs/build to finish", "rootfs %.300s: is being replaced", path);

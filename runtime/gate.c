@@ -1,6 +1,5 @@
 #include "gate.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/limits.h>
@@ -339,29 +338,22 @@ static bool descriptor_fits(const struct streams *streams, int fd, int up)
 
 static int check_descriptors(const struct streams *streams, int up, struct readback *readback, struct fault *fault)
 {
-    struct entry { /* struct linux_dirent64, getdents64(2) */
-        uint64_t inode;
-        int64_t offset;
-        unsigned short length;
-        unsigned char type;
-        char name[];
-    };
     SYS_CLOSES int dir = open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    long got;
+    struct sys_names names = {.dir = dir};
+    const char *name;
+    int got;
 
     if (dir < 0)
         return refuse(fault, errno, "the open descriptors cannot be listed");
-    while ((got = syscall(SYS_getdents64, dir, text, sizeof text)) > 0)
-        for (long at = 0; at < got;) {
-            const struct entry *entry = (const struct entry *)(const void *)(text + at);
-            int fd = atoi(entry->name);
-            at += entry->length;
-            if (entry->name[0] == '.' || fd == dir)
-                continue;
-            if (!descriptor_fits(streams, fd, up))
-                return fault_set(fault, STAGE_GATE, EBADF, NULL, "read-back: descriptor %d is open and should not be, or is not what it should be", fd);
-            readback->descriptors += fd != up;
-        }
+    while ((got = sys_next_name(&names, &name)) > 0) {
+        int fd = atoi(name);
+        if (fd == dir)
+            continue;
+        if (!descriptor_fits(streams, fd, up))
+            return fault_set(fault, STAGE_GATE, EBADF, NULL,
+                             "read-back: descriptor %d is open and should not be, or is not what it should be", fd);
+        readback->descriptors += fd != up;
+    }
     if (got < 0 || readback->descriptors != 3)
         return refuse(fault, EBADF, "descriptors 0, 1 and 2 are not all there");
     return 0;
@@ -395,7 +387,7 @@ static int check_surroundings(const struct plan *plan, struct readback *readback
         plan_rlimit(plan, &policy_rlimits[i], &soft, &hard);
         /* Unlimited is what the caller's own hard limit allows (child.c): never more than was planned. */
         if (sys_limit_get(policy_rlimits[i].resource, &now) < 0 || (hard != UINT64_MAX && now.hard != hard) ||
-            (soft != UINT64_MAX && now.soft != soft && now.soft != now.hard))
+            (soft != UINT64_MAX && now.soft != (soft < now.hard ? soft : now.hard)))
             return fault_set(fault, STAGE_GATE, EPERM, NULL, "read-back: resource limit %s is not as planned", policy_rlimits[i].name);
     }
     /* A cpuset of the cgroups above may leave fewer. */

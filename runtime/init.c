@@ -13,7 +13,7 @@
 #include "message.h"
 #include "sys.h"
 
-enum { LIFELINE = 0, UP = 1 }; /* all that pid 1 keeps open, besides its signalfd */
+#define REAP_MS 1000 /* should a SIGCHLD ever be missed */
 
 /* Reaps everything; true once the command was among it. */
 static bool reap(pid_t command, int *status)
@@ -35,10 +35,10 @@ static bool reap(pid_t command, int *status)
 }
 
 /* From the supervisor: a byte asks for SIGTERM to everybody; end of file means that it is gone. */
-static void listen_up(void)
+static void listen_up(int lifeline)
 {
     char byte;
-    ssize_t got = read(LIFELINE, &byte, 1);
+    ssize_t got = read(lifeline, &byte, 1);
 
     if (got == 1) {
         kill(-1, SIGTERM);
@@ -56,34 +56,62 @@ static void drain(int signals)
         ;
 }
 
-void init_main(pid_t command, int up, int lifeline)
+int init_prepare(void)
 {
-    struct message message = {.kind = MESSAGE_ENDED};
     sigset_t wanted;
-    int signals, status = 0;
+    int signals;
 
-    /* What the caller had as 0 and 1 is not needed here. */
-    if (up <= UP || lifeline <= UP || dup2(lifeline, LIFELINE) != LIFELINE || dup2(up, UP) != UP || sys_close_range(UP + 1, ~0u) < 0)
-        _exit(1);
-    prctl(PR_SET_NAME, "bivy-init", 0, 0, 0);
     /* Only SIGCHLD is taken. Every other signal keeps its default, which the kernel does not let reach a pid 1 from inside
      * (pid_namespaces(7)); one that were blocked or handled would be queued. */
     sigemptyset(&wanted);
     sigaddset(&wanted, SIGCHLD);
-    sigprocmask(SIG_BLOCK, &wanted, NULL);
+    if (sigprocmask(SIG_BLOCK, &wanted, NULL) < 0)
+        return -errno;
     signals = signalfd(-1, &wanted, SFD_CLOEXEC | SFD_NONBLOCK);
-    if (signals < 0)
-        _exit(1);
+    return signals < 0 ? -errno : signals > 2 ? signals : -EBADF; /* 0 to 2 are taken: it cannot be one of them */
+}
+
+/* From here on the command may be running: nothing may fail any more. What cannot be closed only stays open, where nobody inside can
+ * see it. */
+static void keep_only(int a, int b, int c)
+{
+    int low = a < b ? a : b, high = a < b ? b : a, middle;
+
+    if (c < low) {
+        middle = low;
+        low = c;
+    } else if (c > high) {
+        middle = high;
+        high = c;
+    } else {
+        middle = c;
+    }
+    if (low > 0)
+        sys_close_range(0, (unsigned)low - 1);
+    if (middle > low + 1)
+        sys_close_range((unsigned)low + 1, (unsigned)middle - 1);
+    if (high > middle + 1)
+        sys_close_range((unsigned)middle + 1, (unsigned)high - 1);
+    sys_close_range((unsigned)high + 1, ~0u);
+}
+
+void init_main(pid_t command, int up, int lifeline, int signals)
+{
+    struct message message = {.kind = MESSAGE_ENDED};
+    int status = 0;
+
+    keep_only(up, lifeline, signals);
+    prctl(PR_SET_NAME, "bivy-init", 0, 0, 0);
     while (!reap(command, &status)) {
-        struct pollfd fds[] = {{.fd = LIFELINE, .events = POLLIN}, {.fd = signals, .events = POLLIN}};
-        if (poll(fds, 2, -1) < 0 && errno != EINTR)
-            _exit(1);
+        struct pollfd fds[] = {{.fd = lifeline, .events = POLLIN}, {.fd = signals, .events = POLLIN}};
+        if (poll(fds, 2, REAP_MS) <= 0)
+            continue;
         if (fds[0].revents)
-            listen_up();
+            listen_up(lifeline);
         if (fds[1].revents)
             drain(signals);
     }
     message.wait_status = status;
-    message_send(UP, &message);
+    message_send(up, &message);
     _exit(0);
 }

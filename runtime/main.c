@@ -14,6 +14,7 @@
 #include "cgroup.h"
 #include "facts.h"
 #include "launch.h"
+#include "leaves.h"
 #include "options.h"
 #include "outcome.h"
 #include "plan.h"
@@ -43,7 +44,7 @@ struct host {
 static bool standard_descriptors(void)
 {
     for (int fd = 0; fd < 3; fd++)
-        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd ? O_WRONLY : O_RDONLY) != fd)
+        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF && open("/dev/null", fd ? O_WRONLY : O_RDONLY) != fd)
             return false;
     return true;
 }
@@ -104,10 +105,10 @@ static int share_progress(struct host *host, struct fault *fault)
 
 static void read_outcome(struct host *host, struct outcome *outcome)
 {
-    outcome->have_readings = cgroup_read(&host->cgroup, &outcome->readings) == 0;
+    outcome->have_readings = readings_take(&host->cgroup, &outcome->readings) == 0;
     outcome->enforced = host->cgroup.enforced;
     if (outcome->readings.oom_kills > 0)
-        cgroup_oom_victim(&host->cgroup, outcome->victim, sizeof outcome->victim);
+        readings_oom_victim(&host->cgroup, outcome->victim, sizeof outcome->victim);
     outcome->out.seen = host->streams.out.seen;
     outcome->out.passed = host->streams.out.passed;
     outcome->out.truncated = stream_truncated(&host->streams.out);
@@ -223,14 +224,14 @@ static int plan_main(const struct spec *spec)
 static int clean_main(const struct spec *spec)
 {
     struct facts facts = FACTS_NONE;
-    struct cgroup_sweep sweep = {0};
+    struct leaves_sweep sweep = {0};
     struct fault fault;
     char parent[PATH_MAX];
     bool ours;
 
     if (facts_host(&facts, &fault) < 0 ||
         plan_cgroup_parent(spec->cgroup_parent, facts.privileged, &facts.cgroups, parent, &ours, &fault) < 0 ||
-        cgroup_sweep(&facts.cgroups, parent, &sweep, &fault) < 0) {
+        leaves_clean(&facts.cgroups, parent, &sweep, &fault) < 0) {
         report_fault(&fault, sys_now() + LAST_WORDS);
         return 125;
     }

@@ -266,7 +266,7 @@ static bool enforced(const struct outcome *outcome, enum limit limit)
 
 static void write_limits_hit(struct json *json, const struct plan *plan, const struct outcome *outcome)
 {
-    const struct cgroup_readings *readings = &outcome->readings;
+    const struct readings *readings = &outcome->readings;
 
     json_open(json, "limits_hit", '[');
     if (outcome->have_readings && readings->oom_kills > 0)
@@ -354,13 +354,13 @@ static void write_workspace(struct json *json, const struct spec *spec, const st
 
 static void write_readings(struct json *json, const struct spec *spec, const struct outcome *outcome)
 {
-    const struct cgroup_readings *readings = &outcome->readings;
+    const struct readings *readings = &outcome->readings;
     bool known = outcome->have_readings;
 
     json_open(json, "times", '{');
     write_time(json, "started", outcome->started_wall);
-    write_ms(json, "setup_ms", outcome->ready, outcome->ready_at - outcome->started);
-    write_ms(json, "wall_ms", outcome->ready && outcome->ended_at, outcome->ended_at - outcome->ready_at);
+    write_ms(json, "setup_ms", outcome->ran, outcome->ready_at - outcome->started);
+    write_ms(json, "wall_ms", outcome->ran && outcome->ended_at, outcome->ended_at - outcome->ready_at);
     write_ms(json, "cpu_user_ms", known && readings->have_cpu, readings->cpu_user);
     write_ms(json, "cpu_system_ms", known && readings->have_cpu, readings->cpu_system);
     write_ms(json, "throttled_ms", known && readings->have_throttled, readings->throttled);

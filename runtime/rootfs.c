@@ -91,10 +91,14 @@ static int make_file(int dir, const char *path, const char *text)
 {
     SYS_CLOSES int fd = openat(dir, path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0444);
     size_t length = strlen(text);
+    char back[64];
 
     if (fd < 0)
         return -errno;
-    return write(fd, text, length) == (ssize_t)length ? 0 : -EIO;
+    if (write(fd, text, length) != (ssize_t)length)
+        return -EIO;
+    sys_close(&fd);
+    return sys_read_file(dir, path, back, sizeof back) == (ssize_t)length && !memcmp(back, text, length) ? 0 : -EIO;
 }
 
 /* What language runtimes read to size themselves: the limits as v2 would show them, whichever hierarchy holds them. */
@@ -150,6 +154,7 @@ static const char *scratch_mend(int error)
 int rootfs_scratch(const struct plan *plan, struct rootfs *rootfs, struct fault *fault)
 {
     SYS_CLOSES int point = open(plan->cgroups->v2.mount, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    struct sys_inode top;
     int result;
 
     rootfs->scratch = new_tmpfs(plan);
@@ -158,6 +163,8 @@ int rootfs_scratch(const struct plan *plan, struct rootfs *rootfs, struct fault 
     /* Attached, because before 6.15 only mounts of one's own namespace can be cloned from; over the cgroup2 mount, because every host
      * has it and nothing here needs it any more. Not over "/": then the umount after the pivot would take this one, the topmost,
      * and leave the host's root in the sandbox. settle first: the host's mounts may propagate, ours must not. */
+    if (sys_inode(rootfs->scratch, "", AT_EMPTY_PATH, &top) < 0 || (top.mode & 07777) != 0755)
+        return fault_set(fault, STAGE_SCRATCH, EPROTO, NULL, "the scratch tmpfs does not have the mode that was asked for");
     if ((result = settle(rootfs->scratch, 0)) < 0 || (result = sys_move_mount(rootfs->scratch, point)) < 0)
         return fault_set(fault, STAGE_SCRATCH, -result, NULL, "the scratch tmpfs cannot be attached");
     for (size_t i = 0; i < plan->mount_count; i++)
@@ -180,6 +187,10 @@ int rootfs_root(const struct plan *plan, int taken, struct rootfs *rootfs, struc
     rootfs->root = taken >= 0 ? taken : rootfs_take(plan->rootfs, true, plan->mounts[0].row->attr, STAGE_ROOT, fault);
     if (rootfs->root < 0)
         return rootfs->root;
+    /* Once more: were it still shared with the host's mount, all that is attached below would appear on the host, before the gate could
+     * see it. */
+    if ((result = settle(rootfs->root, plan->mounts[0].row->attr)) < 0)
+        return fault_set(fault, STAGE_ROOT, -result, NULL, "rootfs %.300s: cannot be made private", plan->rootfs->path);
     result = attach(rootfs->scratch, "/root", rootfs->root);
     return result < 0 ? fault_set(fault, STAGE_ROOT, -result, NULL, "rootfs %.300s: cannot be attached", plan->rootfs->path) : 0;
 }

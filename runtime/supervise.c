@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "readings.h"
 #include "sys.h"
 
 #define MS ((uint64_t)1000000)
@@ -26,6 +27,7 @@ struct run { /* what the loop knows */
     const struct cgroup *cgroup;
     struct launched *launched;
     struct streams *streams;
+    const struct progress *progress;
     int signals;
     struct outcome *outcome;
     enum phase phase;
@@ -76,7 +78,7 @@ static void end(struct run *run, enum outcome_kind cause)
         return;
     run->cause = cause;
     /* Whoever floods its output may catch SIGTERM and go on: no grace. */
-    if (!run->outcome->ready || cause == OUTCOME_OUTPUT_LIMIT || run->plan->kill_after == 0 || write(run->launched->lifeline, "T", 1) != 1) {
+    if (!run->outcome->ran || cause == OUTCOME_OUTPUT_LIMIT || run->plan->kill_after == 0 || write(run->launched->lifeline, "T", 1) != 1) {
         kill_all(run);
         return;
     }
@@ -112,7 +114,7 @@ static void on_message(struct run *run)
 
     while ((got = read(run->launched->up, &message, sizeof message)) > 0) {
         if (!message_valid(&message, (size_t)got)) {
-            run->failed = true;
+            run->failed = !run->outcome->ran && run->progress->stage != STAGE_EXEC;
             fault_set(&run->outcome->fault, STAGE_SUPERVISE, EPROTO, NULL, "the sandbox sent something that is not a message");
             kill_all(run);
             return;
@@ -123,7 +125,7 @@ static void on_message(struct run *run)
             run->outcome->fault = message.fault;
             break;
         case MESSAGE_READY:
-            run->outcome->ready = true;
+            run->outcome->ready = run->outcome->ran = true;
             run->outcome->readback = message.readback;
             run->outcome->ready_at = message.at;
             break;
@@ -134,8 +136,6 @@ static void on_message(struct run *run)
             break;
         }
     }
-    if (got == 0)
-        sys_close(&run->launched->up); /* pid 1 is about to be gone: its pidfd tells */
 }
 
 static void on_signal(struct run *run)
@@ -155,7 +155,7 @@ static void on_signal(struct run *run)
 /* v1 only: the event comes when memory runs out, the count when somebody was killed for it. Then all go, as with memory.oom.group. */
 static void on_oom(struct run *run, uint64_t now)
 {
-    if (cgroup_oom_kills(run->cgroup) > 0) {
+    if (readings_oom_kills(run->cgroup) > 0) {
         run->oom_watch = 0;
         run->outcome->oom = true;
         if (run->phase == RUNNING)
@@ -177,8 +177,13 @@ static void on_gone(struct run *run)
     run->phase = GONE;
     if (!run->outcome->ended_at)
         run->outcome->ended_at = sys_now();
+    /* READY may have been lost; what the child wrote into the shared page was not. Whoever came that far may have run. */
+    if (!run->outcome->ran && !run->failed && run->progress->stage == STAGE_EXEC) {
+        run->outcome->ran = true;
+        run->outcome->ready_at = run->progress->entered[STAGE_EXEC];
+    }
     /* Killed together with pid 1, which could not tell any more. */
-    if (!run->outcome->have_status && run->outcome->ready && !run->failed) {
+    if (!run->outcome->have_status && run->outcome->ran && !run->failed) {
         run->outcome->have_status = true;
         run->outcome->wait_status = SIGKILL;
     }
@@ -233,16 +238,16 @@ static void loop(struct run *run)
 }
 
 /* Set-up ended without a word: killed, or out of time. The progress page tells where. */
-static void name_silence(struct run *run, const struct progress *progress)
+static void name_silence(struct run *run)
 {
-    uint32_t stage = progress->stage < STAGE_COUNT ? progress->stage : STAGE_CLONE;
+    uint32_t stage = run->progress->stage < STAGE_COUNT ? run->progress->stage : STAGE_CLONE;
     bool late = run->cause == OUTCOME_TIMEOUT;
 
     if (run->failed)
         return;
     if (run->cause == OUTCOME_CANCELLED)
         fault_set(&run->outcome->fault, (enum stage)stage, EINTR, NULL, "bivy was told to stop before the command ran");
-    else if (cgroup_oom_kills(run->cgroup) > 0)
+    else if (readings_oom_kills(run->cgroup) > 0)
         fault_set(&run->outcome->fault, (enum stage)stage, ENOMEM, "raise --memory", "the memory limit is too small to set the sandbox up");
     else
         fault_set(&run->outcome->fault, (enum stage)stage, late ? ETIMEDOUT : 0,
@@ -250,20 +255,20 @@ static void name_silence(struct run *run, const struct progress *progress)
                   late ? "set-up did not end within the timeout" : "the sandbox's first process died during set-up");
 }
 
-static void judge(struct run *run, const struct progress *progress)
+static void judge(struct run *run)
 {
     struct outcome *outcome = run->outcome;
     bool killed = outcome->have_status && WIFSIGNALED(outcome->wait_status) && WTERMSIG(outcome->wait_status) == SIGKILL;
 
-    if (run->failed || !outcome->ready) {
-        name_silence(run, progress);
+    if (run->failed || !outcome->ran) {
+        name_silence(run);
         outcome->kind = OUTCOME_SETUP_FAILED;
         outcome->have_status = false;
         return;
     }
     if (run->cause != OUTCOME_EXITED)
         outcome->kind = run->cause;
-    else if (killed && (outcome->oom || cgroup_oom_kills(run->cgroup) > 0))
+    else if (killed && (outcome->oom || readings_oom_kills(run->cgroup) > 0))
         outcome->kind = OUTCOME_OOM;
     else
         outcome->kind = WIFSIGNALED(outcome->wait_status) ? OUTCOME_SIGNALED : OUTCOME_EXITED;
@@ -292,6 +297,7 @@ void supervise(const struct plan *plan, const struct cgroup *cgroup, struct laun
         .cgroup = cgroup,
         .launched = launched,
         .streams = streams,
+        .progress = progress,
         .signals = signals,
         .outcome = outcome,
         .phase = RUNNING,
@@ -300,7 +306,7 @@ void supervise(const struct plan *plan, const struct cgroup *cgroup, struct laun
     };
 
     loop(&run);
-    judge(&run, progress);
+    judge(&run);
     outcome->answer_by = answer_by(&run, sys_now());
     streams_finish(streams, outcome->answer_by, signals);
 }

@@ -104,6 +104,11 @@ int sys_close_range(unsigned first, unsigned last)
     return result(syscall(SYS_close_range, first, last, 0));
 }
 
+int sys_session_keyring(void)
+{
+    return result(syscall(SYS_keyctl, KEYCTL_GET_KEYRING_ID, KEY_SPEC_SESSION_KEYRING, 0));
+}
+
 int sys_join_session_keyring(void)
 {
     return result(syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL));
@@ -232,6 +237,32 @@ int sys_limit_get(int resource, struct sys_limit *limit)
 int sys_limit_set(int resource, const struct sys_limit *limit)
 {
     return result(syscall(SYS_prlimit64, 0, resource, limit, NULL));
+}
+
+int sys_next_name(struct sys_names *names, const char **name)
+{
+    const struct entry { /* struct linux_dirent64 */
+        uint64_t inode;
+        int64_t offset;
+        unsigned short length;
+        unsigned char type;
+        char name[];
+    } *entry;
+
+    do {
+        if (names->at >= names->got) {
+            names->got = result(syscall(SYS_getdents64, names->dir, names->buffer, sizeof names->buffer));
+            names->at = 0;
+            if (names->got <= 0)
+                return (int)names->got;
+        }
+        entry = (const struct entry *)(const void *)(names->buffer + names->at);
+        if (entry->length < sizeof *entry || entry->length > names->got - names->at)
+            return -EPROTO;
+        names->at += entry->length;
+    } while (entry->name[0] == '.' && (!entry->name[1] || (entry->name[1] == '.' && !entry->name[2])));
+    *name = entry->name;
+    return 1;
 }
 
 uint64_t sys_now(void)

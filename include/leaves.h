@@ -1,0 +1,36 @@
+/* leaves: the directories that bivy makes in the cgroup hierarchies: opened, removed, and swept when their supervisor is gone. */
+#ifndef BIVY_LEAVES_H
+#define BIVY_LEAVES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "fault.h"
+#include "hierarchy.h"
+
+#define LEAVES_PREFIX "bivy-"
+
+/* Opens mount + path; where it is ours, makes what is missing, for its owner only (0700: nobody else may hold locks there). The
+ * descriptor (owned by the caller), or -errno. */
+int leaves_open_parent(const char *mount, const char *path, bool ours);
+
+/* rmdir of name below parent; waits at most deadline (sys_now() scale) for its last process. 0 gone or never there, or -EBUSY. */
+int leaves_remove(int parent, const char *name, uint64_t deadline);
+
+/* Is there a live process in or below the v2 cgroup? */
+bool leaves_populated(int leaf);
+
+struct leaves_sweep {
+    unsigned removed, live, stuck;
+};
+
+/* Kills and removes leaves below path whose supervisor is gone: nobody holds their lock. alone: the caller holds the parent's lock
+ * exclusively, so that no new leaf can be about to be locked. patience, ns: how long one may take to empty after its processes were
+ * killed; what is stuck in a dead file system never does. */
+int leaves_sweep(const struct hierarchies *cgroups, const char *path, bool alone, uint64_t patience, struct leaves_sweep *sweep,
+                 struct fault *fault);
+
+/* The same for `bivy clean`: finds out whether it is alone, and is patient. */
+int leaves_clean(const struct hierarchies *cgroups, const char *path, struct leaves_sweep *sweep, struct fault *fault);
+
+#endif

@@ -1,0 +1,134 @@
+#include "leaves.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/limits.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "plan.h"
+#include "readings.h"
+#include "sys.h"
+
+/* Opens mount + path; where it is ours, makes what is missing, for root only (0700: nobody else may hold locks there). */
+int leaves_open_parent(const char *mount, const char *path, bool ours)
+{
+    char whole[2 * PATH_MAX];
+    int fd;
+
+    snprintf(whole, sizeof whole, "%s%s", mount, path);
+    fd = open(whole, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0 && errno == ENOENT && ours) {
+        if (mkdir(whole, 0700) < 0 && errno != EEXIST)
+            return -errno;
+        fd = open(whole, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    }
+    return fd < 0 ? -errno : fd;
+}
+
+/* 0 gone (or never there); -EBUSY. A cgroup that has just lost its last process may still be busy for a moment. */
+int leaves_remove(int parent, const char *name, uint64_t deadline)
+{
+    for (;;) {
+        if (unlinkat(parent, name, AT_REMOVEDIR) == 0 || errno == ENOENT)
+            return 0;
+        if (errno != EBUSY || sys_now() >= deadline)
+            return -errno;
+        poll(NULL, 0, 1);
+    }
+}
+
+bool leaves_populated(int dir)
+{
+    char text[256];
+    uint64_t populated = 0;
+
+    return sys_read_file(dir, "cgroup.events", text, sizeof text) > 0 && readings_keyed(text, "populated", &populated) && populated;
+}
+
+/* A leaf nobody holds the lock of. */
+static int sweep_leaf(const struct hierarchies *cgroups, const char *path, int parent, int leaf, const char *name, uint64_t patience)
+{
+    uint64_t deadline = sys_now() + patience;
+    int result = 0, last;
+
+    if (leaves_populated(leaf))
+        sys_write_file(leaf, "cgroup.kill", "1");
+    for (int c = 0; c < CONTROLLER_COUNT; c++) {
+        if (!cgroups->v1[c].mount[0])
+            continue;
+        SYS_CLOSES int v1 = leaves_open_parent(cgroups->v1[c].mount, path, false);
+        if (v1 >= 0 && (last = leaves_remove(v1, name, deadline)) < 0)
+            result = last;
+    }
+    return result < 0 ? result : leaves_remove(parent, name, deadline);
+}
+
+/* Exactly what make_id() in main.c makes, so that nobody's "bivy-test" or "bivy-worker.service" is taken for a stale leaf. */
+static bool leaf_name(const char *name)
+{
+    size_t prefix = strlen(LEAVES_PREFIX);
+
+    return !strncmp(name, LEAVES_PREFIX, prefix) && strlen(name + prefix) == PLAN_ID_LENGTH &&
+           strspn(name + prefix, PLAN_ID_LETTERS) == PLAN_ID_LENGTH;
+}
+
+/* A leaf younger than this may be one that its bivy has made and not locked yet. */
+#define SWEEP_AGE_S 2
+
+static bool too_young(int leaf)
+{
+    struct stat made;
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    return fstat(leaf, &made) < 0 || (now.tv_sec >= made.st_ctim.tv_sec && now.tv_sec - made.st_ctim.tv_sec < SWEEP_AGE_S);
+}
+
+/* patience, ns: how long a leaf may take to empty after its processes were killed; what is stuck in a dead file system never does. */
+int leaves_sweep(const struct hierarchies *cgroups, const char *path, bool alone, uint64_t patience, struct leaves_sweep *sweep,
+                       struct fault *fault)
+{
+    SYS_CLOSES int parent = leaves_open_parent(cgroups->v2.mount, path, false);
+    struct sys_names names = {.dir = parent};
+    const char *name;
+    int more;
+
+    *sweep = (struct leaves_sweep){0};
+    if (parent == -ENOENT)
+        return 0; /* no run has ever been here */
+    if (parent < 0)
+        return fault_set(fault, STAGE_CGROUP, -parent, "name the cgroup parent with --cgroup-parent", "%.200s%.200s: cannot be opened",
+                         cgroups->v2.mount, path);
+    while ((more = sys_next_name(&names, &name)) > 0) {
+        if (!leaf_name(name))
+            continue;
+        SYS_CLOSES int leaf = openat(parent, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+        if (leaf < 0)
+            continue;
+        if (flock(leaf, LOCK_EX | LOCK_NB) < 0 || (!alone && too_young(leaf)))
+            sweep->live++;
+        else if (sweep_leaf(cgroups, path, parent, leaf, name, patience) < 0)
+            sweep->stuck++;
+        else
+            sweep->removed++;
+    }
+    if (more < 0)
+        return fault_set(fault, STAGE_CGROUP, -more, NULL, "%.200s%.200s: cannot be listed", cgroups->v2.mount, path);
+    return 0;
+}
+
+#define CLEAN_PATIENCE 500000000u /* ns */
+
+int leaves_clean(const struct hierarchies *cgroups, const char *path, struct leaves_sweep *sweep, struct fault *fault)
+{
+    SYS_CLOSES int parent = leaves_open_parent(cgroups->v2.mount, path, false);
+    bool alone = parent >= 0 && flock(parent, LOCK_EX | LOCK_NB) == 0;
+
+    return leaves_sweep(cgroups, path, alone, CLEAN_PATIENCE, sweep, fault);
+}
