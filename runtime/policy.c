@@ -9,7 +9,9 @@
 #define RO   MOUNT_ATTR_RDONLY
 #define SAFE (MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV)
 #define DATA (SAFE | MOUNT_ATTR_NOEXEC)
-#define NODE (MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC) /* the only mounts without nodev: each is one checked character device */
+/* The only mounts without nodev: each is one checked character device. Read-only stops no write to the device, only to its inode,
+ * which is the host's (times). */
+#define NODE (RO | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC)
 
 /* In the order in which they are made: a row's target may lie in an earlier row's mount. */
 const struct mount_row policy_mounts[] = {
