@@ -269,7 +269,8 @@ static void write_limits_hit(struct json *json, const struct plan *plan, const s
     const struct readings *readings = &outcome->readings;
 
     json_open(json, "limits_hit", '[');
-    if (outcome->have_readings && readings->oom_kills > 0)
+    /* At the limit the kernel takes pages back before it kills: the command was held up by it all the same. */
+    if (outcome->have_readings && (readings->oom_kills > 0 || (plan && readings->have_peak && readings->memory_peak >= plan->memory)))
         json_string(json, NULL, "memory");
     if (outcome->have_readings && readings->throttled_periods > 0)
         json_string(json, NULL, "cpu");

@@ -34,8 +34,8 @@
 #include <unistd.h>
 
 /*
- * An attacker's view: nothing here asks what bivy planned. Names, numbers and lists are written down a second time on purpose; an
- * attack that looked up in policy.c what it should find would agree with a hole in it.
+ * An attacker's view: nothing here asks what bivy planned. Names, numbers and lists are written down a second time on
+ * purpose; an attack that looked up in policy.c what it should find would agree with a hole in it.
  */
 
 /* Calls that C libraries older than the kernel have no number for; the same on every architecture from 424 on. */
@@ -69,12 +69,13 @@ enum {
 
 enum verdict { REFUSED, GOT, SKIPPED };
 
-/* What an attacking process leaves for the one that reports: a shared page, for a descriptor would spoil the attack on descriptors. */
+/* What an attacking process leaves for the one that reports: a shared page, for a descriptor would spoil the attack on
+ * descriptors. */
 static struct finding {
     volatile int finished; /* stays 0 when the process dies on the way */
     volatile int verdict;
     char text[256];
-} * finding;
+} *finding;
 
 __attribute__((format(printf, 2, 0))) static int say(int verdict, const char *format, va_list arguments)
 {
@@ -102,7 +103,8 @@ __attribute__((format(printf, 1, 2))) static int skip(const char *format, ...)
     return verdict;
 }
 
-/* An attempt that must answer -1 with exactly this errno: another one means that another layer refused, or a lower one was reached. */
+/* An attempt that must answer -1 with exactly this errno: another one means that another layer refused, or a lower one
+ * was reached. */
 static int refused(const char *what, long result, int error)
 {
     int seen = errno;
@@ -182,7 +184,7 @@ static const struct {
     const char *name;
     unsigned long flag;
 } namespaces[] = {
-    {"user", CLONE_NEWUSER}, {"mnt", CLONE_NEWNS}, {"pid", CLONE_NEWPID},       {"net", CLONE_NEWNET},
+    {"user", CLONE_NEWUSER}, {"mnt", CLONE_NEWNS},  {"pid", CLONE_NEWPID},       {"net", CLONE_NEWNET},
     {"ipc", CLONE_NEWIPC},   {"uts", CLONE_NEWUTS}, {"cgroup", CLONE_NEWCGROUP},
 };
 #define NAMESPACES (sizeof namespaces / sizeof namespaces[0])
@@ -256,13 +258,14 @@ static int attack_more_user_namespaces(void)
 
 static int attack_mount(void)
 {
-    return EACH(refused("a tmpfs", syscall(SYS_mount, "none", "/tmp", "tmpfs", 0L, NULL), EPERM),
-                refused("a bind", syscall(SYS_mount, "/tmp", "/home/sandbox", NULL, 4096L /* MS_BIND */, NULL), EPERM),
-                refused("/ made writable", syscall(SYS_mount, NULL, "/", NULL, 4096L | 32L /* MS_REMOUNT */, NULL), EPERM),
-                refused("/proc made writable", syscall(SYS_mount, NULL, "/proc", NULL, 4096L | 32L, NULL), EPERM),
-                refused("proc again", syscall(SYS_mount, "proc", "/tmp", "proc", 0L, NULL), EPERM),
-                refused("sysfs", syscall(SYS_mount, "sysfs", "/tmp", "sysfs", 0L, NULL), EPERM),
-                refused("overlay", syscall(SYS_mount, "o", "/tmp", "overlay", 0L, "lowerdir=/bin:/etc"), EPERM));
+    return EACH(
+        refused("a tmpfs", syscall(SYS_mount, "none", "/tmp", "tmpfs", 0L, NULL), EPERM),
+        refused("a bind", syscall(SYS_mount, "/tmp", "/home/sandbox", NULL, 4096L /* MS_BIND */, NULL), EPERM),
+        refused("/ made writable", syscall(SYS_mount, NULL, "/", NULL, 4096L | 32L /* MS_REMOUNT */, NULL), EPERM),
+        refused("/proc made writable", syscall(SYS_mount, NULL, "/proc", NULL, 4096L | 32L, NULL), EPERM),
+        refused("proc again", syscall(SYS_mount, "proc", "/tmp", "proc", 0L, NULL), EPERM),
+        refused("sysfs", syscall(SYS_mount, "sysfs", "/tmp", "sysfs", 0L, NULL), EPERM),
+        refused("overlay", syscall(SYS_mount, "o", "/tmp", "overlay", 0L, "lowerdir=/bin:/etc"), EPERM));
 }
 
 static int attack_mount_cgroup(void)
@@ -284,20 +287,21 @@ static int attack_mount_api(void)
 {
     unsigned long long writable[4] = {0, 1 /* MOUNT_ATTR_RDONLY */, 0, 0}; /* set, clear, propagation, userns */
 
-    return EACH(refused("fsopen", syscall(CALL_FSOPEN, "tmpfs", 0), EPERM),
-                refused("fspick", syscall(CALL_FSPICK, AT_FDCWD, "/", 0), EPERM),
-                refused("fsconfig", syscall(CALL_FSCONFIG, -1, 0, NULL, NULL, 0), EPERM),
-                refused("fsmount", syscall(CALL_FSMOUNT, -1, 0, 0), EPERM),
-                refused("open_tree", syscall(CALL_OPEN_TREE, AT_FDCWD, "/", 1 /* OPEN_TREE_CLONE */), EPERM),
-                refused("open_tree_attr", syscall(CALL_OPEN_TREE_ATTR, AT_FDCWD, "/", 1, NULL, 0), EPERM),
-                refused("move_mount", syscall(CALL_MOVE_MOUNT, AT_FDCWD, "/tmp", AT_FDCWD, "/run", 0), EPERM),
-                refused("/ by mount_setattr", syscall(CALL_MOUNT_SETATTR, AT_FDCWD, "/", 0, writable, sizeof writable), EPERM));
+    return EACH(
+        refused("fsopen", syscall(CALL_FSOPEN, "tmpfs", 0), EPERM),
+        refused("fspick", syscall(CALL_FSPICK, AT_FDCWD, "/", 0), EPERM),
+        refused("fsconfig", syscall(CALL_FSCONFIG, -1, 0, NULL, NULL, 0), EPERM),
+        refused("fsmount", syscall(CALL_FSMOUNT, -1, 0, 0), EPERM),
+        refused("open_tree", syscall(CALL_OPEN_TREE, AT_FDCWD, "/", 1 /* OPEN_TREE_CLONE */), EPERM),
+        refused("open_tree_attr", syscall(CALL_OPEN_TREE_ATTR, AT_FDCWD, "/", 1, NULL, 0), EPERM),
+        refused("move_mount", syscall(CALL_MOVE_MOUNT, AT_FDCWD, "/tmp", AT_FDCWD, "/run", 0), EPERM),
+        refused("/ by mount_setattr", syscall(CALL_MOUNT_SETATTR, AT_FDCWD, "/", 0, writable, sizeof writable), EPERM));
 }
 
 static int attack_roots(void)
 {
-    return EACH(refused("pivot_root", syscall(SYS_pivot_root, ".", "."), EPERM), refused("chroot", chroot("/tmp"), EPERM),
-                refused("chroot of /", chroot("/"), EPERM));
+    return EACH(refused("pivot_root", syscall(SYS_pivot_root, ".", "."), EPERM),
+                refused("chroot", chroot("/tmp"), EPERM), refused("chroot of /", chroot("/"), EPERM));
 }
 
 static int attack_dots(void)
@@ -328,11 +332,14 @@ static int attack_dots(void)
     return REFUSED;
 }
 
-/* The mount list by what it allows, not by name: no privilege from a file, nothing shared with the host, writable only the scratch. */
+/* The mount list by what it allows, not by name: no privilege from a file, nothing shared with the host, writable only
+ * the scratch. */
 static int attack_mount_list(void)
 {
-    static const char *const writable[] = {"/dev/pts", "/dev/shm", "/tmp", "/var/tmp", "/run", "/home/sandbox", "/workspace"};
-    static const char *const devices[] = {"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty", "/dev/pts"};
+    static const char *const writable[] = {"/dev/pts", "/dev/shm",      "/tmp",      "/var/tmp",
+                                           "/run",     "/home/sandbox", "/workspace"};
+    static const char *const devices[] = {"/dev/null",    "/dev/zero", "/dev/full", "/dev/random",
+                                          "/dev/urandom", "/dev/tty",  "/dev/pts"};
     static char text[64 * 1024];
     char *rest = text, *line;
 
@@ -364,14 +371,16 @@ static int attack_mount_list(void)
 static int attack_masks(void)
 {
     static const char *const files[] = {
-        "/proc/cmdline",     "/proc/config.gz", "/proc/consoles",   "/proc/diskstats",  "/proc/interrupts",    "/proc/kallsyms",
-        "/proc/kcore",       "/proc/key-users", "/proc/keys",       "/proc/kmsg",       "/proc/kpagecount",    "/proc/kpageflags",
-        "/proc/latency_stats", "/proc/locks",   "/proc/mdstat",     "/proc/modules",    "/proc/pagetypeinfo",  "/proc/partitions",
-        "/proc/sched_debug", "/proc/schedstat", "/proc/slabinfo",   "/proc/softirqs",   "/proc/swaps",         "/proc/sysrq-trigger",
-        "/proc/timer_list",  "/proc/vmallocinfo",
+        "/proc/cmdline",     "/proc/config.gz",    "/proc/consoles",      "/proc/diskstats",     "/proc/interrupts",
+        "/proc/kallsyms",    "/proc/kcore",        "/proc/key-users",     "/proc/keys",          "/proc/kmsg",
+        "/proc/kpagecount",  "/proc/kpageflags",   "/proc/latency_stats", "/proc/locks",         "/proc/mdstat",
+        "/proc/modules",     "/proc/pagetypeinfo", "/proc/partitions",    "/proc/sched_debug",   "/proc/schedstat",
+        "/proc/slabinfo",    "/proc/softirqs",     "/proc/swaps",         "/proc/sysrq-trigger", "/proc/timer_list",
+        "/proc/vmallocinfo",
     };
     static const char *const directories[] = {
-        "/proc/acpi", "/proc/asound", "/proc/bus", "/proc/driver", "/proc/fs", "/proc/irq", "/proc/pressure", "/proc/scsi", "/proc/tty",
+        "/proc/acpi", "/proc/asound",   "/proc/bus",  "/proc/driver", "/proc/fs",
+        "/proc/irq",  "/proc/pressure", "/proc/scsi", "/proc/tty",
     };
 
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
@@ -398,8 +407,8 @@ static int attack_masks(void)
 static int attack_create(void)
 {
     static const char *const places[] = {
-        "/", "/bin", "/etc", "/lib", "/home", "/usr/bin", "/var", "/opt", "/mnt", "/proc", "/proc/sys", "/dev", "/sys",
-        "/sys/fs", "/sys/fs/cgroup",
+        "/",    "/bin",  "/etc",      "/lib", "/home", "/usr/bin", "/var",           "/opt",
+        "/mnt", "/proc", "/proc/sys", "/dev", "/sys",  "/sys/fs",  "/sys/fs/cgroup",
     };
 
     for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
@@ -413,7 +422,8 @@ static int attack_create(void)
                 return GOT;
             continue;
         }
-        if (refused(path, mkdir(path, 0700), EROFS) || refused(path, open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600), EROFS) ||
+        if (refused(path, mkdir(path, 0700), EROFS) ||
+            refused(path, open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600), EROFS) ||
             refused(path, symlink("/", path), EROFS))
             return GOT;
     }
@@ -423,18 +433,51 @@ static int attack_create(void)
 static int attack_proc_files(void)
 {
     static const char *const files[] = {
-        "/proc/sys/kernel/core_pattern",      "/proc/sys/kernel/modprobe", "/proc/sys/kernel/poweroff_cmd", "/proc/sys/kernel/hotplug",
-        "/proc/sys/kernel/usermodehelper/bset", "/proc/sys/kernel/hostname", "/proc/sys/kernel/domainname", "/proc/sys/kernel/shmmax",
-        "/proc/sys/kernel/sysrq",             "/proc/sys/kernel/ns_last_pid", "/proc/sys/kernel/randomize_va_space",
-        "/proc/sys/vm/overcommit_memory",     "/proc/sys/vm/drop_caches",  "/proc/sys/vm/panic_on_oom",    "/proc/sys/vm/nr_hugepages",
-        "/proc/sys/fs/file-max",              "/proc/sys/fs/protected_hardlinks", "/proc/sys/fs/suid_dumpable",
-        "/proc/sys/fs/binfmt_misc/register",  "/proc/sys/fs/mqueue/queues_max", "/proc/sys/user/max_net_namespaces",
-        "/proc/sys/net/ipv4/ip_forward",      "/proc/sys/net/ipv4/ping_group_range", "/proc/sys/net/core/somaxconn",
-        "/proc/sys/net/ipv4/ip_unprivileged_port_start", "/proc/sysrq-trigger", "/proc/irq/0/smp_affinity", "/proc/mtrr", "/proc/kcore",
-        "/proc/self/mem",                     "/proc/self/oom_score_adj",  "/proc/self/oom_adj",           "/proc/self/coredump_filter",
-        "/proc/self/uid_map",                 "/proc/self/gid_map",        "/proc/self/setgroups",         "/proc/self/attr/current",
-        "/proc/self/attr/exec",               "/proc/self/clear_refs",     "/proc/self/timerslack_ns",     "/proc/self/comm",
-        "/proc/self/sched",                   "/proc/self/autogroup",      "/proc/self/task/1/mem",        "/proc/self/loginuid",
+        "/proc/sys/kernel/core_pattern",
+        "/proc/sys/kernel/modprobe",
+        "/proc/sys/kernel/poweroff_cmd",
+        "/proc/sys/kernel/hotplug",
+        "/proc/sys/kernel/usermodehelper/bset",
+        "/proc/sys/kernel/hostname",
+        "/proc/sys/kernel/domainname",
+        "/proc/sys/kernel/shmmax",
+        "/proc/sys/kernel/sysrq",
+        "/proc/sys/kernel/ns_last_pid",
+        "/proc/sys/kernel/randomize_va_space",
+        "/proc/sys/vm/overcommit_memory",
+        "/proc/sys/vm/drop_caches",
+        "/proc/sys/vm/panic_on_oom",
+        "/proc/sys/vm/nr_hugepages",
+        "/proc/sys/fs/file-max",
+        "/proc/sys/fs/protected_hardlinks",
+        "/proc/sys/fs/suid_dumpable",
+        "/proc/sys/fs/binfmt_misc/register",
+        "/proc/sys/fs/mqueue/queues_max",
+        "/proc/sys/user/max_net_namespaces",
+        "/proc/sys/net/ipv4/ip_forward",
+        "/proc/sys/net/ipv4/ping_group_range",
+        "/proc/sys/net/core/somaxconn",
+        "/proc/sys/net/ipv4/ip_unprivileged_port_start",
+        "/proc/sysrq-trigger",
+        "/proc/irq/0/smp_affinity",
+        "/proc/mtrr",
+        "/proc/kcore",
+        "/proc/self/mem",
+        "/proc/self/oom_score_adj",
+        "/proc/self/oom_adj",
+        "/proc/self/coredump_filter",
+        "/proc/self/uid_map",
+        "/proc/self/gid_map",
+        "/proc/self/setgroups",
+        "/proc/self/attr/current",
+        "/proc/self/attr/exec",
+        "/proc/self/clear_refs",
+        "/proc/self/timerslack_ns",
+        "/proc/self/comm",
+        "/proc/self/sched",
+        "/proc/self/autogroup",
+        "/proc/self/task/1/mem",
+        "/proc/self/loginuid",
         "/proc/thread-self/attr/current",
     };
 
@@ -456,7 +499,8 @@ static const char *writable_found;
 static int try_one(const char *path, const struct stat *status, int type, struct FTW *place)
 {
     /* The walk stops at other devices; the workspace may lie on the rootfs's own. */
-    static const char *const scratch[] = {"/dev/shm", "/dev/pts", "/tmp", "/var/tmp", "/run", "/home/sandbox", "/workspace"};
+    static const char *const scratch[] = {"/dev/shm", "/dev/pts",      "/tmp",      "/var/tmp",
+                                          "/run",     "/home/sandbox", "/workspace"};
     static char kept[PATH_MAX];
     int fd = -1;
 
@@ -464,7 +508,8 @@ static int try_one(const char *path, const struct stat *status, int type, struct
     for (size_t i = 0; i < sizeof scratch / sizeof scratch[0]; i++)
         if (!strncmp(path, scratch[i], strlen(scratch[i])))
             return 0;
-    /* Not by name of a permission: by opening. Directories by their own right only; attack_create tries the ones that matter. */
+    /* Not by name of a permission: by opening. Directories by their own right only; attack_create tries the ones that
+     * matter. */
     if (S_ISREG(status->st_mode))
         fd = open(path, O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     else if (S_ISDIR(status->st_mode) && faccessat(AT_FDCWD, path, W_OK, 0) == 0)
@@ -489,11 +534,21 @@ static int attack_every_file(void)
     return REFUSED;
 }
 
-/* Time stamps and the like of things that cannot be written: an inode shared with the host or with other sandboxes is a channel. */
+/* Time stamps and the like of things that cannot be written: an inode shared with the host or with other sandboxes is a
+ * channel. */
 static int attack_metadata(void)
 {
-    static const char *const files[] = {"/", "/etc/passwd", "/bin/busybox", "/dev/null", "/dev/zero", "/dev/full", "/dev/random",
-                                        "/dev/urandom", "/dev/tty", "/proc/keys", "/sys/fs/cgroup/memory.max"};
+    static const char *const files[] = {"/",
+                                        "/etc/passwd",
+                                        "/bin/busybox",
+                                        "/dev/null",
+                                        "/dev/zero",
+                                        "/dev/full",
+                                        "/dev/random",
+                                        "/dev/urandom",
+                                        "/dev/tty",
+                                        "/proc/keys",
+                                        "/sys/fs/cgroup/memory.max"};
 
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
         struct stat there;
@@ -513,7 +568,11 @@ static int attack_device_nodes(void)
         const char *name;
         mode_t type;
         unsigned major, minor;
-    } nodes[] = {{"null", S_IFCHR, 1, 3}, {"mem", S_IFCHR, 1, 1}, {"kmsg", S_IFCHR, 1, 11}, {"disk", S_IFBLK, 8, 0}, {"whiteout", S_IFCHR, 0, 0}};
+    } nodes[] = {{"null", S_IFCHR, 1, 3},
+                 {"mem", S_IFCHR, 1, 1},
+                 {"kmsg", S_IFCHR, 1, 11},
+                 {"disk", S_IFBLK, 8, 0},
+                 {"whiteout", S_IFCHR, 0, 0}};
     static const char *const places[] = {"/tmp", "/workspace", "/run"};
 
     for (size_t i = 0; i < sizeof nodes / sizeof nodes[0]; i++)
@@ -531,8 +590,8 @@ static int attack_device_nodes(void)
 
 static int attack_devices(void)
 {
-    static const char *const known[] = {".",      "..",  "null", "zero", "full",   "random", "urandom", "tty",
-                                        "pts",    "shm", "ptmx", "fd",   "stdin", "stdout", "stderr"};
+    static const char *const known[] = {".",   "..",  "null", "zero", "full",  "random", "urandom", "tty",
+                                        "pts", "shm", "ptmx", "fd",   "stdin", "stdout", "stderr"};
     DIR *directory = opendir("/dev");
     struct dirent *entry;
 
@@ -556,9 +615,11 @@ static int attack_rename(void)
 
     for (int i = 0; i < 2; i++)
         close(open(names[i], O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
-    verdict = EACH(refused("RENAME_EXCHANGE", syscall(SYS_renameat2, AT_FDCWD, names[0], AT_FDCWD, names[1], 2), EINVAL),
-                   refused("RENAME_WHITEOUT", syscall(SYS_renameat2, AT_FDCWD, names[0], AT_FDCWD, names[1], 4), EINVAL),
-                   refused("with high bits", syscall(SYS_renameat2, AT_FDCWD, names[0], AT_FDCWD, names[1], 1L << 32 | 2), EINVAL));
+    verdict =
+        EACH(refused("RENAME_EXCHANGE", syscall(SYS_renameat2, AT_FDCWD, names[0], AT_FDCWD, names[1], 2), EINVAL),
+             refused("RENAME_WHITEOUT", syscall(SYS_renameat2, AT_FDCWD, names[0], AT_FDCWD, names[1], 4), EINVAL),
+             refused("with high bits", syscall(SYS_renameat2, AT_FDCWD, names[0], AT_FDCWD, names[1], 1L << 32 | 2),
+                     EINVAL));
     for (int i = 0; i < 2; i++)
         unlink(names[i]);
     return verdict;
@@ -584,7 +645,8 @@ static int attack_set_id_files(void)
 
     if (statfs("/tmp", &tmp) < 0 || statfs("/workspace", &tmp) < 0)
         return got("statfs: %s", strerror(errno));
-    if (!(tmp.f_flags & 2 /* ST_NOSUID */) || statfs("/tmp", &tmp) < 0 || !(tmp.f_flags & 2) || statfs("/", &tmp) < 0 || !(tmp.f_flags & 2))
+    if (!(tmp.f_flags & 2 /* ST_NOSUID */) || statfs("/tmp", &tmp) < 0 || !(tmp.f_flags & 2) || statfs("/", &tmp) < 0 ||
+        !(tmp.f_flags & 2))
         return got("a file system on which set-uid files work");
     return prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1 ? REFUSED : got("programs that gain privileges by execve");
 }
@@ -600,14 +662,16 @@ static int attack_page_cache(void)
     if (file < 0 || pipe(ends) < 0)
         return got("no file or pipe to try it with: %s", strerror(errno));
     void *shared = mmap(NULL, 4096, PROT_READ, MAP_SHARED, file, 0);
-    verdict = EACH(failed("pwrite", pwrite(file, &byte, 1, 0)), failed("ftruncate", ftruncate(file, 0)),
-                   failed("fallocate", fallocate(file, 3 /* PUNCH_HOLE | KEEP_SIZE */, 0, 4096)),
-                   failed("a shared writable mapping", mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0) == MAP_FAILED ? -1 : 0),
-                   refused("mprotect", shared == MAP_FAILED ? 0 : mprotect(shared, 4096, PROT_READ | PROT_WRITE), EACCES),
-                   refused("splice", syscall(SYS_splice, file, &offset, ends[1], NULL, 1L, 0), EINVAL),
-                   refused("vmsplice", syscall(SYS_vmsplice, ends[1], &(struct iovec){shared, 1}, 1L, 0), EINVAL),
-                   refused("tee", syscall(SYS_tee, ends[0], ends[1], 1L, 0), EINVAL),
-                   refused("sendfile", syscall(SYS_sendfile, ends[1], file, NULL, 1L), EINVAL));
+    verdict =
+        EACH(failed("pwrite", pwrite(file, &byte, 1, 0)), failed("ftruncate", ftruncate(file, 0)),
+             failed("fallocate", fallocate(file, 3 /* PUNCH_HOLE | KEEP_SIZE */, 0, 4096)),
+             failed("a shared writable mapping",
+                    mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0) == MAP_FAILED ? -1 : 0),
+             refused("mprotect", shared == MAP_FAILED ? 0 : mprotect(shared, 4096, PROT_READ | PROT_WRITE), EACCES),
+             refused("splice", syscall(SYS_splice, file, &offset, ends[1], NULL, 1L, 0), EINVAL),
+             refused("vmsplice", syscall(SYS_vmsplice, ends[1], &(struct iovec){shared, 1}, 1L, 0), EINVAL),
+             refused("tee", syscall(SYS_tee, ends[0], ends[1], 1L, 0), EINVAL),
+             refused("sendfile", syscall(SYS_sendfile, ends[1], file, NULL, 1L), EINVAL));
     return verdict;
 }
 
@@ -615,8 +679,9 @@ static int attack_page_cache(void)
 
 static int attack_pid_1_files(void)
 {
-    static const char *const files[] = {"",        "/mem", "/environ", "/maps",   "/root/etc", "/cwd/.",      "/fd",        "/fd/0",       "/exe",
-                                        "/cmdline", "/status", "/stat", "/ns/mnt", "/task/1",   "/mountinfo", "/map_files", "/task/1/mem", "/auxv"};
+    static const char *const files[] = {"",        "/mem",    "/environ",   "/maps",      "/root/etc",   "/cwd/.",
+                                        "/fd",     "/fd/0",   "/exe",       "/cmdline",   "/status",     "/stat",
+                                        "/ns/mnt", "/task/1", "/mountinfo", "/map_files", "/task/1/mem", "/auxv"};
 
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
         char path[64];
@@ -669,9 +734,11 @@ static int attack_process_memory(void)
 
     return EACH(refused("reading pid 1", syscall(SYS_process_vm_readv, 1L, &here, 1L, &there, 1L, 0L), EPERM),
                 refused("writing pid 1", syscall(SYS_process_vm_writev, 1L, &here, 1L, &there, 1L, 0L), EPERM),
-                refused("writing the parent", syscall(SYS_process_vm_writev, (long)getppid(), &here, 1L, &there, 1L, 0L), EPERM),
+                refused("writing the parent",
+                        syscall(SYS_process_vm_writev, (long)getppid(), &here, 1L, &there, 1L, 0L), EPERM),
                 refused("descriptors of pid 1", syscall(CALL_PIDFD_GETFD, pidfd, 0, 0), EPERM),
-                refused("descriptors of itself", syscall(CALL_PIDFD_GETFD, (int)syscall(CALL_PIDFD_OPEN, getpid(), 0), 1, 0), EPERM),
+                refused("descriptors of itself",
+                        syscall(CALL_PIDFD_GETFD, (int)syscall(CALL_PIDFD_OPEN, getpid(), 0), 1, 0), EPERM),
                 refused("process_madvise", syscall(CALL_PROCESS_MADVISE, pidfd, &there, 1L, 4L, 0L), ENOSYS),
                 refused("process_mrelease", syscall(CALL_PROCESS_MRELEASE, pidfd, 0), ENOSYS),
                 refused("kcmp", syscall(SYS_kcmp, 1L, (long)getpid(), 0L, 0L, 0L), EPERM),
@@ -718,21 +785,36 @@ static int attack_sockets(void)
         const char *name;
         int family, type, protocol, error;
     } sockets[] = {
-        {"AF_VSOCK", 40, SOCK_STREAM, 0, EAFNOSUPPORT},  {"AF_ALG", 38, SOCK_SEQPACKET, 0, EAFNOSUPPORT},
-        {"AF_PACKET", 17, SOCK_RAW, 0x300, EAFNOSUPPORT}, {"AF_PACKET, datagrams", 17, SOCK_DGRAM, 0, EAFNOSUPPORT},
-        {"AF_XDP", 44, SOCK_RAW, 0, EAFNOSUPPORT},       {"AF_KEY", 15, SOCK_RAW, 2, EAFNOSUPPORT},
-        {"AF_RDS", 21, SOCK_SEQPACKET, 0, EAFNOSUPPORT}, {"AF_RXRPC", 33, SOCK_DGRAM, 2, EAFNOSUPPORT},
-        {"AF_TIPC", 30, SOCK_DGRAM, 0, EAFNOSUPPORT},    {"AF_CAN", 29, SOCK_RAW, 1, EAFNOSUPPORT},
-        {"AF_BLUETOOTH", 31, SOCK_RAW, 1, EAFNOSUPPORT}, {"AF_NFC", 39, SOCK_SEQPACKET, 0, EAFNOSUPPORT},
-        {"AF_KCM", 41, SOCK_DGRAM, 0, EAFNOSUPPORT},     {"AF_SMC", 43, SOCK_STREAM, 0, EAFNOSUPPORT},
-        {"AF_QIPCRTR", 42, SOCK_DGRAM, 0, EAFNOSUPPORT}, {"AF_APPLETALK", 5, SOCK_DGRAM, 0, EAFNOSUPPORT},
-        {"raw IPv4", AF_INET, SOCK_RAW, 255, EPERM},     {"raw IPv6", AF_INET6, SOCK_RAW, 255, EPERM},
-        {"raw ICMP", AF_INET, SOCK_RAW, 1, EPERM},       {"ping", AF_INET, SOCK_DGRAM, 1, EPROTONOSUPPORT},
-        {"SCTP", AF_INET, SOCK_STREAM, 132, EPROTONOSUPPORT}, {"MPTCP", AF_INET, SOCK_STREAM, 262, EPROTONOSUPPORT},
-        {"UDP-Lite", AF_INET6, SOCK_DGRAM, 136, EPROTONOSUPPORT}, {"netlink XFRM", AF_NETLINK, SOCK_RAW, 6, EAFNOSUPPORT},
-        {"netlink netfilter", AF_NETLINK, SOCK_RAW, 12, EAFNOSUPPORT}, {"netlink audit", AF_NETLINK, SOCK_RAW, 9, EAFNOSUPPORT},
-        {"netlink uevent", AF_NETLINK, SOCK_RAW, 15, EAFNOSUPPORT}, {"netlink generic", AF_NETLINK, SOCK_RAW, 16, EAFNOSUPPORT},
-        {"netlink diag", AF_NETLINK, SOCK_RAW, 4, EAFNOSUPPORT}, {"netlink crypto", AF_NETLINK, SOCK_RAW, 21, EAFNOSUPPORT},
+        {"AF_VSOCK", 40, SOCK_STREAM, 0, EAFNOSUPPORT},
+        {"AF_ALG", 38, SOCK_SEQPACKET, 0, EAFNOSUPPORT},
+        {"AF_PACKET", 17, SOCK_RAW, 0x300, EAFNOSUPPORT},
+        {"AF_PACKET, datagrams", 17, SOCK_DGRAM, 0, EAFNOSUPPORT},
+        {"AF_XDP", 44, SOCK_RAW, 0, EAFNOSUPPORT},
+        {"AF_KEY", 15, SOCK_RAW, 2, EAFNOSUPPORT},
+        {"AF_RDS", 21, SOCK_SEQPACKET, 0, EAFNOSUPPORT},
+        {"AF_RXRPC", 33, SOCK_DGRAM, 2, EAFNOSUPPORT},
+        {"AF_TIPC", 30, SOCK_DGRAM, 0, EAFNOSUPPORT},
+        {"AF_CAN", 29, SOCK_RAW, 1, EAFNOSUPPORT},
+        {"AF_BLUETOOTH", 31, SOCK_RAW, 1, EAFNOSUPPORT},
+        {"AF_NFC", 39, SOCK_SEQPACKET, 0, EAFNOSUPPORT},
+        {"AF_KCM", 41, SOCK_DGRAM, 0, EAFNOSUPPORT},
+        {"AF_SMC", 43, SOCK_STREAM, 0, EAFNOSUPPORT},
+        {"AF_QIPCRTR", 42, SOCK_DGRAM, 0, EAFNOSUPPORT},
+        {"AF_APPLETALK", 5, SOCK_DGRAM, 0, EAFNOSUPPORT},
+        {"raw IPv4", AF_INET, SOCK_RAW, 255, EPERM},
+        {"raw IPv6", AF_INET6, SOCK_RAW, 255, EPERM},
+        {"raw ICMP", AF_INET, SOCK_RAW, 1, EPERM},
+        {"ping", AF_INET, SOCK_DGRAM, 1, EPROTONOSUPPORT},
+        {"SCTP", AF_INET, SOCK_STREAM, 132, EPROTONOSUPPORT},
+        {"MPTCP", AF_INET, SOCK_STREAM, 262, EPROTONOSUPPORT},
+        {"UDP-Lite", AF_INET6, SOCK_DGRAM, 136, EPROTONOSUPPORT},
+        {"netlink XFRM", AF_NETLINK, SOCK_RAW, 6, EAFNOSUPPORT},
+        {"netlink netfilter", AF_NETLINK, SOCK_RAW, 12, EAFNOSUPPORT},
+        {"netlink audit", AF_NETLINK, SOCK_RAW, 9, EAFNOSUPPORT},
+        {"netlink uevent", AF_NETLINK, SOCK_RAW, 15, EAFNOSUPPORT},
+        {"netlink generic", AF_NETLINK, SOCK_RAW, 16, EAFNOSUPPORT},
+        {"netlink diag", AF_NETLINK, SOCK_RAW, 4, EAFNOSUPPORT},
+        {"netlink crypto", AF_NETLINK, SOCK_RAW, 21, EAFNOSUPPORT},
     };
     int pair[2];
 
@@ -779,7 +861,8 @@ static int attack_terminal(void)
 
 static int attack_callers_terminal(void)
 {
-    static const char *const others[] = {"/dev/console", "/dev/tty0", "/dev/tty1", "/dev/ttyS0", "/dev/vcs", "/dev/vcsa1"};
+    static const char *const others[] = {"/dev/console", "/dev/tty0", "/dev/tty1",
+                                         "/dev/ttyS0",   "/dev/vcs",  "/dev/vcsa1"};
 
     if (refused("/dev/tty", open("/dev/tty", O_RDWR | O_CLOEXEC), ENXIO))
         return GOT;
@@ -817,21 +900,27 @@ static int attack_int_80(void)
     if (pid < 0 || waitpid(pid, &status, 0) != pid)
         return got("no process to try it with: %s", strerror(errno));
     /* SIGSEGV: a kernel without that door */
-    return WIFSIGNALED(status) && (WTERMSIG(status) == SIGSYS || WTERMSIG(status) == SIGSEGV) ? REFUSED : got("an i386 call that returned");
+    return WIFSIGNALED(status) && (WTERMSIG(status) == SIGSYS || WTERMSIG(status) == SIGSEGV)
+               ? REFUSED
+               : got("an i386 call that returned");
 }
 
 static int attack_x32(void)
 {
-    return EACH(refused("getpid", syscall(0x40000000L | 39), ENOSYS), refused("ptrace", syscall(0x40000000L | 521, 16L, 1L, 0L, 0L), ENOSYS),
+    return EACH(refused("getpid", syscall(0x40000000L | 39), ENOSYS),
+                refused("ptrace", syscall(0x40000000L | 521, 16L, 1L, 0L, 0L), ENOSYS),
                 refused("ioctl", syscall(0x40000000L | 514, 0L, 0x5412L, "x"), ENOSYS));
 }
 #endif
 
 static int attack_huge_pages(void)
 {
-    return EACH(refused("mmap", mmap(NULL, 2 << 20, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | 0x40000, -1, 0) == MAP_FAILED ? -1 : 0, ENOMEM),
-                refused("memfd_create", syscall(SYS_memfd_create, "x", 4L), EINVAL),
-                refused("shmget", syscall(SYS_shmget, 0L, 2L << 20, 04000L | 01000L | 0600L), ENOMEM));
+    return EACH(
+        refused("mmap",
+                mmap(NULL, 2 << 20, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | 0x40000, -1, 0) == MAP_FAILED ? -1 : 0,
+                ENOMEM),
+        refused("memfd_create", syscall(SYS_memfd_create, "x", 4L), EINVAL),
+        refused("shmget", syscall(SYS_shmget, 0L, 2L << 20, 04000L | 01000L | 0600L), ENOMEM));
 }
 
 static int attack_filter(void)
@@ -841,7 +930,8 @@ static int attack_filter(void)
 
     if (slurp("/proc/self/status", text, sizeof text) < 0 || !status_value(text, "Seccomp", 10, &value) || value != 2)
         return got("no filter is in force");
-    return EACH(failed("strict mode instead", prctl(PR_SET_SECCOMP, 0, 0, 0, 0)), failed("no filter instead", syscall(SYS_seccomp, 1L, 0L, NULL)));
+    return EACH(failed("strict mode instead", prctl(PR_SET_SECCOMP, 0, 0, 0, 0)),
+                failed("no filter instead", syscall(SYS_seccomp, 1L, 0L, NULL)));
 }
 
 /* ---- privileges ---- */
@@ -852,16 +942,17 @@ static int attack_ids(void)
         const char *name;
         long number, args[3];
     } changes[] = {
-        {"setuid 0", SYS_setuid, {0, 0, 0}},           {"setgid 0", SYS_setgid, {0, 0, 0}},
-        {"setreuid 0", SYS_setreuid, {0, 0, 0}},       {"setregid 0", SYS_setregid, {0, 0, 0}},
-        {"setresuid 0", SYS_setresuid, {0, 0, 0}},     {"setresgid 0", SYS_setresgid, {0, 0, 0}},
-        {"setuid 65534", SYS_setuid, {65534, 0, 0}},   {"setgid 65534", SYS_setgid, {65534, 0, 0}},
-        {"setuid 1001", SYS_setuid, {1001, 0, 0}},     {"setresuid of the saved id", SYS_setresuid, {-1, -1, 0}},
+        {"setuid 0", SYS_setuid, {0, 0, 0}},         {"setgid 0", SYS_setgid, {0, 0, 0}},
+        {"setreuid 0", SYS_setreuid, {0, 0, 0}},     {"setregid 0", SYS_setregid, {0, 0, 0}},
+        {"setresuid 0", SYS_setresuid, {0, 0, 0}},   {"setresgid 0", SYS_setresgid, {0, 0, 0}},
+        {"setuid 65534", SYS_setuid, {65534, 0, 0}}, {"setgid 65534", SYS_setgid, {65534, 0, 0}},
+        {"setuid 1001", SYS_setuid, {1001, 0, 0}},   {"setresuid of the saved id", SYS_setresuid, {-1, -1, 0}},
     };
     gid_t group = 0;
 
     for (size_t i = 0; i < sizeof changes / sizeof changes[0]; i++)
-        if (failed(changes[i].name, syscall(changes[i].number, changes[i].args[0], changes[i].args[1], changes[i].args[2])))
+        if (failed(changes[i].name,
+                   syscall(changes[i].number, changes[i].args[0], changes[i].args[1], changes[i].args[2])))
             return GOT;
     if (failed("setgroups", syscall(SYS_setgroups, 1, &group)) || failed("no groups", syscall(SYS_setgroups, 0, NULL)))
         return GOT;
@@ -877,15 +968,18 @@ static int attack_id_maps(void)
     unsigned inside, outside, count;
     int used = 0;
 
-    if (slurp("/proc/self/uid_map", text, sizeof text) < 0 || sscanf(text, "%u %u %u%n", &inside, &outside, &count, &used) != 3)
+    if (slurp("/proc/self/uid_map", text, sizeof text) < 0 ||
+        sscanf(text, "%u %u %u%n", &inside, &outside, &count, &used) != 3)
         return got("uid_map is not understood");
     if (strcmp(text + used, "\n") || count != 1 || outside == 0 || inside == 0)
         return got("more than one id, or the host's 0, is mapped");
     used = 0;
-    if (slurp("/proc/self/gid_map", text, sizeof text) < 0 || sscanf(text, "%u %u %u%n", &inside, &outside, &count, &used) != 3)
+    if (slurp("/proc/self/gid_map", text, sizeof text) < 0 ||
+        sscanf(text, "%u %u %u%n", &inside, &outside, &count, &used) != 3)
         return got("gid_map is not understood");
-    return strcmp(text + used, "\n") || count != 1 || outside == 0 || inside == 0 ? got("more than one group, or the host's 0, is mapped")
-                                                                                    : REFUSED;
+    return strcmp(text + used, "\n") || count != 1 || outside == 0 || inside == 0
+               ? got("more than one group, or the host's 0, is mapped")
+               : REFUSED;
 }
 
 static int attack_capability_sets(void)
@@ -905,10 +999,12 @@ static int attack_capability_sets(void)
 static int attack_capset(void)
 {
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-    struct __user_cap_data_struct all[2] = {{~0u, ~0u, ~0u}, {~0u, ~0u, ~0u}}, admin[2] = {{1u << 21, 1u << 21, 0}, {0, 0, 0}},
+    struct __user_cap_data_struct all[2] = {{~0u, ~0u, ~0u}, {~0u, ~0u, ~0u}},
+                                  admin[2] = {{1u << 21, 1u << 21, 0}, {0, 0, 0}},
                                   inherit[2] = {{0, 0, 1u << 21}, {0, 0, 0}};
 
-    return EACH(refused("all", syscall(SYS_capset, &header, all), EPERM), refused("CAP_SYS_ADMIN", syscall(SYS_capset, &header, admin), EPERM),
+    return EACH(refused("all", syscall(SYS_capset, &header, all), EPERM),
+                refused("CAP_SYS_ADMIN", syscall(SYS_capset, &header, admin), EPERM),
                 refused("inheritable", syscall(SYS_capset, &header, inherit), EPERM));
 }
 
@@ -927,10 +1023,12 @@ static int attack_ambient(void)
 
 static int attack_securebits(void)
 {
-    static const int locked = SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_NO_SETUID_FIXUP | SECBIT_NO_SETUID_FIXUP_LOCKED |
-                              SECBIT_KEEP_CAPS_LOCKED | SECBIT_NO_CAP_AMBIENT_RAISE | SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED;
+    static const int locked = SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_NO_SETUID_FIXUP |
+                              SECBIT_NO_SETUID_FIXUP_LOCKED | SECBIT_KEEP_CAPS_LOCKED | SECBIT_NO_CAP_AMBIENT_RAISE |
+                              SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED;
 
-    return EACH(failed("cleared", prctl(PR_SET_SECUREBITS, 0, 0, 0, 0)), failed("keeping capabilities", prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0)),
+    return EACH(failed("cleared", prctl(PR_SET_SECUREBITS, 0, 0, 0, 0)),
+                failed("keeping capabilities", prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0)),
                 failed("no_new_privs off", prctl(PR_SET_NO_NEW_PRIVS, 0, 0, 0, 0)),
                 prctl(PR_GET_SECUREBITS, 0, 0, 0, 0) == locked ? REFUSED : got("securebits that are not locked"));
 }
@@ -946,7 +1044,8 @@ static bool nobody_there(int fd)
     errno = 0;
     send(fd, "x", 1, MSG_NOSIGNAL); /* a datagram socket hears of it only when it has sent */
     poll(&end, 1, 1000);
-    return errno == ECONNREFUSED || (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) == 0 && error == ECONNREFUSED);
+    return errno == ECONNREFUSED ||
+           (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) == 0 && error == ECONNREFUSED);
 }
 
 static int reach(const char *address, unsigned short port, int type)
@@ -973,8 +1072,9 @@ static int reach(const char *address, unsigned short port, int type)
 
 static int attack_connect(void)
 {
-    static const char *const addresses[] = {"192.0.2.1", "198.51.100.1", "10.0.0.1", "10.0.2.2",    "172.17.0.1",           "192.168.0.1", "169.254.169.254",
-                                            "127.0.0.1", "224.0.0.1", "2001:db8::1", "::1"};
+    static const char *const addresses[] = {"192.0.2.1",   "198.51.100.1",    "10.0.0.1",  "10.0.2.2",  "172.17.0.1",
+                                            "192.168.0.1", "169.254.169.254", "127.0.0.1", "224.0.0.1", "2001:db8::1",
+                                            "::1"};
     static const unsigned short ports[] = {22, 53, 80, 2375, 8888};
 
     for (size_t i = 0; i < sizeof addresses / sizeof addresses[0]; i++)
@@ -1004,8 +1104,8 @@ static int attack_links(void)
 
 static int attack_sockets_of_others(void)
 {
-    static const char *const lists[] = {"/proc/net/unix", "/proc/net/tcp", "/proc/net/tcp6", "/proc/net/udp", "/proc/net/udp6",
-                                        "/proc/net/raw",  "/proc/net/packet"};
+    static const char *const lists[] = {"/proc/net/unix", "/proc/net/tcp", "/proc/net/tcp6",  "/proc/net/udp",
+                                        "/proc/net/udp6", "/proc/net/raw", "/proc/net/packet"};
     static char text[16 * 1024];
 
     for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++)
@@ -1031,13 +1131,15 @@ static int attack_host_name(void)
 
     if (uname(&name) < 0 || strcmp(name.nodename, "bivy"))
         return got("the host's name is %.64s", name.nodename);
-    return EACH(refused("sethostname", sethostname("x", 1), EPERM), refused("setdomainname", syscall(SYS_setdomainname, "x", 1L), EPERM));
+    return EACH(refused("sethostname", sethostname("x", 1), EPERM),
+                refused("setdomainname", syscall(SYS_setdomainname, "x", 1L), EPERM));
 }
 
 static int attack_cgroup(void)
 {
-    static const char *const files[] = {"/sys/fs/cgroup/cgroup.procs", "/sys/fs/cgroup/release_agent", "/sys/fs/cgroup/memory/release_agent",
-                                        "/sys/fs/cgroup/cgroup.subtree_control", "/sys/fs/cgroup/unified/cgroup.procs", "/sys/fs/cgroup/devices.allow"};
+    static const char *const files[] = {"/sys/fs/cgroup/cgroup.procs",         "/sys/fs/cgroup/release_agent",
+                                        "/sys/fs/cgroup/memory/release_agent", "/sys/fs/cgroup/cgroup.subtree_control",
+                                        "/sys/fs/cgroup/unified/cgroup.procs", "/sys/fs/cgroup/devices.allow"};
     struct statfs type;
     static char text[16 * 1024];
     char *rest = text, *line;
@@ -1089,7 +1191,8 @@ static int attack_inherited(void)
     if (sigprocmask(SIG_BLOCK, NULL, &blocked) < 0)
         return got("the signal mask cannot be read");
     for (int signal = 1; signal < 32; signal++)
-        if (sigismember(&blocked, signal) == 1 || (sigaction(signal, NULL, &action) == 0 && action.sa_handler != SIG_DFL))
+        if (sigismember(&blocked, signal) == 1 ||
+            (sigaction(signal, NULL, &action) == 0 && action.sa_handler != SIG_DFL))
             return got("signal %d is blocked or ignored", signal);
     return umask(022) == 022 ? REFUSED : got("the caller's umask");
 }
@@ -1098,8 +1201,8 @@ extern char **environ;
 
 static int attack_environment(void)
 {
-    static const char *const known[] = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/home/sandbox",
-                                        "USER=sandbox", "LANG=C.UTF-8", "TMPDIR=/tmp"};
+    static const char *const known[] = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+                                        "HOME=/home/sandbox", "USER=sandbox", "LANG=C.UTF-8", "TMPDIR=/tmp"};
 
     for (char **entry = environ; *entry; entry++) {
         bool expected = !strncmp(*entry, "TERM=", 5);
@@ -1120,8 +1223,12 @@ static int attack_rlimits(void)
         int resource;
         unsigned long long most;
     } limits[] = {
-        {"core", RLIMIT_CORE, 1},           {"nofile", RLIMIT_NOFILE, 1 << 20},       {"memlock", RLIMIT_MEMLOCK, 1 << 20},
-        {"msgqueue", RLIMIT_MSGQUEUE, 1 << 20}, {"sigpending", RLIMIT_SIGPENDING, 4096}, {"nice", RLIMIT_NICE, 0},
+        {"core", RLIMIT_CORE, 1},
+        {"nofile", RLIMIT_NOFILE, 1 << 20},
+        {"memlock", RLIMIT_MEMLOCK, 1 << 20},
+        {"msgqueue", RLIMIT_MSGQUEUE, 1 << 20},
+        {"sigpending", RLIMIT_SIGPENDING, 4096},
+        {"nice", RLIMIT_NICE, 0},
         {"rtprio", RLIMIT_RTPRIO, 0},
     };
 
@@ -1164,8 +1271,10 @@ static int attack_locked_memory(void)
 
     if (memory == MAP_FAILED)
         return got("no memory to try it with");
-    return EACH(failed("mlock", mlock(memory, length)), failed("mlockall", mlockall(MCL_CURRENT)),
-                failed("MAP_LOCKED", mmap(NULL, length, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_LOCKED, -1, 0) == MAP_FAILED ? -1 : 0));
+    return EACH(
+        failed("mlock", mlock(memory, length)), failed("mlockall", mlockall(MCL_CURRENT)),
+        failed("MAP_LOCKED",
+               mmap(NULL, length, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_LOCKED, -1, 0) == MAP_FAILED ? -1 : 0));
 }
 
 static int attack_process_limit(void)
@@ -1258,7 +1367,7 @@ static const struct call {
     {"io_uring_enter",     CALL_IO_URING_ENTER,   {-1, 0, 0, 0, 0, 0}, ENOSYS},
     {"io_uring_register",  CALL_IO_URING_REGISTER, {-1, 0, 0, 0, 0, 0}, ENOSYS},
     {"io_setup",           SYS_io_setup,          {0, 0, 0, 0, 0, 0}, ENOSYS},
-    {"keyctl",             SYS_keyctl,            {0, -3, 0, 0, 0, 0}, EPERM}, /* KEYCTL_GET_KEYRING_ID of the session */
+    {"keyctl",             SYS_keyctl,            {0, -3, 0, 0, 0, 0}, EPERM}, /* the session keyring's number */
     {"add_key",            SYS_add_key,           {0, 0, 0, 0, -3, 0}, EPERM},
     {"request_key",        SYS_request_key,       {0, 0, 0, 0, 0, 0}, EPERM},
     {"init_module",        SYS_init_module,       {0, 0, 0, 0, 0, 0}, EPERM},
@@ -1375,8 +1484,10 @@ static const struct probe command_probes[] = {
 
 static int attack_call(const struct call *call)
 {
-    return refused(call->name,
-                   syscall(call->number, call->args[0], call->args[1], call->args[2], call->args[3], call->args[4], call->args[5]), call->error);
+    return refused(
+        call->name,
+        syscall(call->number, call->args[0], call->args[1], call->args[2], call->args[3], call->args[4], call->args[5]),
+        call->error);
 }
 
 /* Runs one attack in a process of its own: it may change, kill or hang itself. */
@@ -1404,11 +1515,13 @@ static int run(const struct call *call, const struct probe *probe)
     close(end.fd);
     if (finding->finished)
         return finding->verdict;
-    return WIFSIGNALED(status) ? got("the attack died of signal %d, or took longer than %d s", WTERMSIG(status), PATIENCE / 1000)
-                               : got("the attack did not end as it should");
+    return WIFSIGNALED(status)
+               ? got("the attack died of signal %d, or took longer than %d s", WTERMSIG(status), PATIENCE / 1000)
+               : got("the attack did not end as it should");
 }
 
-/* One write a line, so that lines of two writers do not mix. What an attacker may have named is kept to harmless bytes. */
+/* One write a line, so that lines of two writers do not mix. What an attacker may have named is kept to harmless bytes.
+ */
 static void tell(int number, int verdict, const char *name)
 {
     char line[512];
@@ -1441,7 +1554,9 @@ static int attack_all(size_t commands)
     for (size_t i = 0; i < total; i++) {
         const struct call *call = i < COUNT(calls) ? &calls[i] : NULL;
         size_t at = i - COUNT(calls);
-        const struct probe *probe = call ? NULL : at < COUNT(probes) ? &probes[at] : &command_probes[at - COUNT(probes)];
+        const struct probe *probe = call                 ? NULL
+                                    : at < COUNT(probes) ? &probes[at]
+                                                         : &command_probes[at - COUNT(probes)];
         int verdict = run(call, probe);
 
         failures += verdict == GOT;
