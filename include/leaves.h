@@ -25,9 +25,9 @@ struct leaves_sweep {
 };
 
 /* Kills and removes leaves below path whose supervisor is gone: nobody holds their lock. alone: the caller holds the parent's lock
- * exclusively, so that no new leaf can be about to be locked. patience, ns: how long one may take to empty after its processes were
- * killed; what is stuck in a dead file system never does. */
-int leaves_sweep(const struct hierarchies *cgroups, const char *path, bool alone, uint64_t patience, struct leaves_sweep *sweep,
+ * exclusively, so that no new leaf can be about to be locked. deadline (sys_now() scale): until then a leaf may take to empty after
+ * its processes were killed; what is stuck in a dead file system never does. */
+int leaves_sweep(const struct hierarchies *cgroups, const char *path, bool alone, uint64_t deadline, struct leaves_sweep *sweep,
                  struct fault *fault);
 
 /* The same for `bivy clean`: finds out whether it is alone, and is patient. */

@@ -129,6 +129,8 @@ static int watch_oom(struct cgroup *cgroup, struct fault *fault)
     return result < 0 ? fault_set(fault, STAGE_CGROUP, -result, NULL, "cgroup.event_control: refuses to watch memory.oom_control") : 0;
 }
 
+#define SWEEP_PATIENCE 50000000u /* ns, for all of them: a run does not wait for what is stuck */
+
 /* A shared lock on the parent says "a bivy is at work here", so whoever gets it exclusively knows that everything below is
  * stale. Only then does a run sweep: its cost stays flat in the number of live sandboxes. A lock that somebody holds for ever
  * costs the sweep and a tenth of a second, nothing else. */
@@ -138,7 +140,7 @@ static void lock_parent(const struct plan *plan, struct cgroup *cgroup)
     struct fault ignored;
 
     if (flock(cgroup->parent, LOCK_EX | LOCK_NB) == 0)
-        leaves_sweep(plan->cgroups, plan->cgroup_parent, true, 0, &sweep, &ignored);
+        leaves_sweep(plan->cgroups, plan->cgroup_parent, true, sys_now() + SWEEP_PATIENCE, &sweep, &ignored);
     /* Another bivy may be sweeping at this moment; it must be done before our leaf exists without a lock of its own. */
     for (int tries = 0; flock(cgroup->parent, LOCK_SH | LOCK_NB) < 0 && tries < 100; tries++)
         poll(NULL, 0, 1);
@@ -261,16 +263,20 @@ int cgroup_kill(const struct cgroup *cgroup)
     return result;
 }
 
+/* Only where every page is clean, as on FUSE: reclaim of pages that are not yet written waits for the disk, 100 ms and more (measured).
+ * These hold the dead cgroup until they are written and taken back, or the file goes. */
 void cgroup_reclaim(const struct cgroup *cgroup)
 {
     bool v1 = cgroup->v1[CONTROLLER_MEMORY] >= 0;
     int dir = cgroup_controller(cgroup, CONTROLLER_MEMORY);
     char text[8 * 1024];
-    uint64_t cached = 0;
+    uint64_t cached = 0, dirty = 0, writeback = 0;
 
     if (!(cgroup->enforced & 1u << LIMIT_MEMORY) || sys_read_file(dir, "memory.stat", text, sizeof text) <= 0 ||
-        !readings_keyed(text, v1 ? "cache" : "file", &cached) || cached == 0)
-        return; /* nothing to give back: most runs */
+        !readings_keyed(text, v1 ? "cache" : "file", &cached) || cached == 0 ||
+        !readings_keyed(text, v1 ? "dirty" : "file_dirty", &dirty) || !readings_keyed(text, v1 ? "writeback" : "file_writeback", &writeback) ||
+        dirty + writeback > 0)
+        return;
     if (v1) {
         sys_write_file(dir, "memory.force_empty", "0");
     } else {

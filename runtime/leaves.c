@@ -52,9 +52,8 @@ bool leaves_populated(int dir)
 }
 
 /* A leaf nobody holds the lock of. */
-static int sweep_leaf(const struct hierarchies *cgroups, const char *path, int parent, int leaf, const char *name, uint64_t patience)
+static int sweep_leaf(const struct hierarchies *cgroups, const char *path, int parent, int leaf, const char *name, uint64_t deadline)
 {
-    uint64_t deadline = sys_now() + patience;
     int result = 0, last;
 
     if (leaves_populated(leaf))
@@ -90,8 +89,7 @@ static bool too_young(int leaf)
     return fstat(leaf, &made) < 0 || (now.tv_sec >= made.st_ctim.tv_sec && now.tv_sec - made.st_ctim.tv_sec < SWEEP_AGE_S);
 }
 
-/* patience, ns: how long a leaf may take to empty after its processes were killed; what is stuck in a dead file system never does. */
-int leaves_sweep(const struct hierarchies *cgroups, const char *path, bool alone, uint64_t patience, struct leaves_sweep *sweep,
+int leaves_sweep(const struct hierarchies *cgroups, const char *path, bool alone, uint64_t deadline, struct leaves_sweep *sweep,
                        struct fault *fault)
 {
     SYS_CLOSES int parent = leaves_open_parent(cgroups->v2.mount, path, false);
@@ -113,7 +111,7 @@ int leaves_sweep(const struct hierarchies *cgroups, const char *path, bool alone
             continue;
         if (flock(leaf, LOCK_EX | LOCK_NB) < 0 || (!alone && too_young(leaf)))
             sweep->live++;
-        else if (sweep_leaf(cgroups, path, parent, leaf, name, patience) < 0)
+        else if (sweep_leaf(cgroups, path, parent, leaf, name, deadline) < 0)
             sweep->stuck++;
         else
             sweep->removed++;
@@ -123,12 +121,12 @@ int leaves_sweep(const struct hierarchies *cgroups, const char *path, bool alone
     return 0;
 }
 
-#define CLEAN_PATIENCE 500000000u /* ns */
+#define CLEAN_PATIENCE 2000000000u /* ns */
 
 int leaves_clean(const struct hierarchies *cgroups, const char *path, struct leaves_sweep *sweep, struct fault *fault)
 {
     SYS_CLOSES int parent = leaves_open_parent(cgroups->v2.mount, path, false);
     bool alone = parent >= 0 && flock(parent, LOCK_EX | LOCK_NB) == 0;
 
-    return leaves_sweep(cgroups, path, alone, CLEAN_PATIENCE, sweep, fault);
+    return leaves_sweep(cgroups, path, alone, sys_now() + CLEAN_PATIENCE, sweep, fault);
 }

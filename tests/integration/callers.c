@@ -267,10 +267,12 @@ static void tiny_soft_limits(void *data)
         int resource;
         rlim_t soft;
     } limits[] = {
-        {RLIMIT_NOFILE, 5},  {RLIMIT_FSIZE, 10},     {RLIMIT_STACK, 64 << 10}, {RLIMIT_CORE, 0},
-        {RLIMIT_MEMLOCK, 0}, {RLIMIT_NPROC, 1},      {RLIMIT_SIGPENDING, 0},   {RLIMIT_MSGQUEUE, 0},
-        {RLIMIT_CPU, 1},     {RLIMIT_DATA, 1 << 20}, {RLIMIT_RSS, 0},          {RLIMIT_LOCKS, 0},
-        {RLIMIT_NICE, 0},    {RLIMIT_RTPRIO, 0},
+        {RLIMIT_NOFILE, 5}, {RLIMIT_FSIZE, 10}, {RLIMIT_CORE, 0},       {RLIMIT_MEMLOCK, 0},
+        {RLIMIT_NPROC, 1},  {RLIMIT_CPU, 1},    {RLIMIT_SIGPENDING, 0}, {RLIMIT_MSGQUEUE, 0},
+        {RLIMIT_RSS, 0},    {RLIMIT_LOCKS, 0},  {RLIMIT_NICE, 0},       {RLIMIT_RTPRIO, 0},
+#ifndef TEST_SANITIZED /* the sanitizers' own start-up needs more than this */
+        {RLIMIT_STACK, 64 << 10}, {RLIMIT_DATA, 1 << 20},
+#endif
     };
 
     (void)data;

@@ -157,7 +157,7 @@ static void promise_02_what_the_namespaces_show(void **state)
     (void)state;
     CHECK_WELL(result);
     CHECK(result, text_has_line(result->out, "bivy"));
-    for (char *line = strtok(strdup(result->out), "\n"); line; line = strtok(NULL, "\n"))
+    for (char *line = strtok(keep(strdup(result->out)), "\n"); line; line = strtok(NULL, "\n"))
         if (strchr(line, ':') && (!strncmp(line, "0::", 3) || strstr(line, ":memory:") || strstr(line, ":pids:")))
             CHECK(result, !strcmp(strrchr(line, ':'), ":/"));
     CHECK(result,
