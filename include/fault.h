@@ -17,6 +17,7 @@ enum stage {
     STAGE_IDMAP,        /* uid_map and gid_map */
     STAGE_INHERITED,    /* from here on: inside the sandbox, before the command */
     STAGE_CGROUP_ENTER,
+    STAGE_KEYRING,
     STAGE_IDS,
     STAGE_SCRATCH,
     STAGE_ROOT,
@@ -25,7 +26,6 @@ enum stage {
     STAGE_PIVOT,
     STAGE_NETWORK,
     STAGE_HOST_NAME,
-    STAGE_KEYRING,
     STAGE_RLIMITS,
     STAGE_AFFINITY,
     STAGE_CAPABILITIES,

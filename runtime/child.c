@@ -122,11 +122,16 @@ static int new_keyring(struct child *child, struct fault *fault)
     int before = sys_session_keyring(), joined = sys_join_session_keyring();
 
     (void)child;
+    /* The keyrings of sandboxes that have just ended count until an RCU grace period later. */
+    for (int tries = 0; joined == -EDQUOT && tries < 20; tries++) {
+        poll(NULL, 0, 5);
+        joined = sys_join_session_keyring();
+    }
     /* A kernel without keys has nothing to keep apart. */
     if (joined == -ENOSYS && before == -ENOSYS && faccessat(AT_FDCWD, "/proc/keys", F_OK, 0) < 0)
         return 0;
     if (joined <= 0)
-        return fault_set(fault, STAGE_KEYRING, -joined, "raise kernel.keys.maxkeys if it is EDQUOT", "no new session keyring can be made");
+        return fault_set(fault, STAGE_KEYRING, -joined, joined == -EDQUOT ? "raise sysctl kernel.keys.maxkeys: every live sandbox of a user holds one" : NULL, "no new session keyring can be made");
     if (joined == before || sys_session_keyring() != joined)
         return fault_set(fault, STAGE_KEYRING, EPROTO, NULL, "the session keyring is still the caller's");
     return 0;
@@ -198,6 +203,7 @@ static const struct {
     /* clang-format off */
     {STAGE_INHERITED,    shed_inherited},    /* while the child has the caller's host id, whose process it still is */
     {STAGE_CGROUP_ENTER, enter_cgroup},      /* early: all that follows is charged; before the cgroup namespace, whose root it is */
+    {STAGE_KEYRING,      new_keyring},       /* as root while it still is: an ordinary user's quota is 200 (keyrings(7)) */
     {STAGE_IDS,          take_ids},          /* before any inode is made: an unmapped owner cannot (EOVERFLOW) */
     {STAGE_SCRATCH,      make_scratch},      /* stages everything below */
     {STAGE_ROOT,         make_root},
@@ -206,7 +212,6 @@ static const struct {
     {STAGE_PIVOT,        pivot},             /* from here on no path of the host can be named */
     {STAGE_NETWORK,      set_network},
     {STAGE_HOST_NAME,    set_host_name},
-    {STAGE_KEYRING,      new_keyring},       /* before the filter, which refuses keyctl */
     {STAGE_RLIMITS,      set_rlimits},
     {STAGE_AFFINITY,     set_affinity},
     {STAGE_CAPABILITIES, drop_capabilities}, /* after the last mount and the host name */

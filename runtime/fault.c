@@ -7,10 +7,10 @@
 #include <string.h>
 
 static const char *const stage_names[STAGE_COUNT] = {
-    "options", "report",  "rootfs",   "workspace", "plan",     "cgroup",       "streams",      "clone",
-    "idmap",   "inherited", "cgroup_enter", "ids", "scratch",  "root",         "proc",         "mounts",
-    "pivot",   "network", "hostname", "keyring",   "rlimits",  "affinity",     "capabilities", "no_new_privs",
-    "seccomp", "init",    "descriptors", "gate",   "exec",     "supervise",
+    "options",   "report",       "rootfs",  "workspace", "plan",     "cgroup",   "streams",      "clone",
+    "idmap",     "inherited",    "cgroup_enter", "keyring", "ids",   "scratch",  "root",         "proc",
+    "mounts",    "pivot",        "network", "hostname",  "rlimits",  "affinity", "capabilities", "no_new_privs",
+    "seccomp",   "init",         "descriptors", "gate",  "exec",     "supervise",
 };
 
 const char *stage_name(int stage)
