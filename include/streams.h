@@ -33,6 +33,9 @@ struct streams {
     uint64_t inode[3]; /* of these pipes; 0: none (stdin without -i) */
 };
 
+#define STREAMS_NONE ((struct streams){.out = {.in = -1, .out = -1}, .err = {.in = -1, .out = -1}, .in = {.in = -1, .out = -1}, \
+                                       .child = {-1, -1, -1}})
+
 int streams_open(const struct plan *plan, struct streams *streams, struct fault *fault);
 void streams_close_child(struct streams *streams);
 

@@ -274,7 +274,8 @@ void cgroup_reclaim(const struct cgroup *cgroup)
 
     if (!(cgroup->enforced & 1u << LIMIT_MEMORY) || sys_read_file(dir, "memory.stat", text, sizeof text) <= 0 ||
         !readings_keyed(text, v1 ? "cache" : "file", &cached) || cached == 0 ||
-        !readings_keyed(text, v1 ? "dirty" : "file_dirty", &dirty) || !readings_keyed(text, v1 ? "writeback" : "file_writeback", &writeback) ||
+        !readings_keyed(text, v1 ? "dirty" : "file_dirty", &dirty) ||
+        !readings_keyed(text, v1 ? "writeback" : "file_writeback", &writeback) ||
         dirty + writeback > 0)
         return;
     if (v1) {

@@ -25,8 +25,8 @@ enum { UP = 3 }; /* where the command-to-be keeps its pipe up, close-on-exec */
 static struct rootfs tree = {.scratch = -1, .root = -1};
 
 /* What fork hands on besides descriptors and would make one caller's sandbox another than the next one's: scheduling class,
- * personality (no ASLR under `setarch -R`), I/O class, timer slack, protection from the OOM killer. A niceness above 0 stays: it is how a caller
- * says that something matters less, and only a privileged caller could undo it. */
+ * personality (no ASLR under `setarch -R`), I/O class, timer slack, protection from the OOM killer. A niceness above 0 stays: it is
+ * how a caller says that something matters less, and only a privileged caller could undo it. */
 static int shed_inherited(struct child *child, struct fault *fault)
 {
     char score[16];
@@ -131,7 +131,9 @@ static int new_keyring(struct child *child, struct fault *fault)
     if (joined == -ENOSYS && before == -ENOSYS && faccessat(AT_FDCWD, "/proc/keys", F_OK, 0) < 0)
         return 0;
     if (joined <= 0)
-        return fault_set(fault, STAGE_KEYRING, -joined, joined == -EDQUOT ? "raise sysctl kernel.keys.maxkeys: every live sandbox of a user holds one" : NULL, "no new session keyring can be made");
+        return fault_set(fault, STAGE_KEYRING, -joined,
+                         joined == -EDQUOT ? "raise sysctl kernel.keys.maxkeys: every live sandbox of a user holds one" : NULL,
+                         "no new session keyring can be made");
     if (joined == before || sys_session_keyring() != joined)
         return fault_set(fault, STAGE_KEYRING, EPROTO, NULL, "the session keyring is still the caller's");
     return 0;
@@ -156,7 +158,8 @@ static int set_rlimits(struct child *child, struct fault *fault)
             if (result == 0)
                 continue;
         }
-        return fault_set(fault, STAGE_RLIMITS, -result, "raise the hard limit of whoever starts bivy (ulimit -H), or give root CAP_SYS_RESOURCE",
+        return fault_set(fault, STAGE_RLIMITS, -result,
+                         "raise the hard limit of whoever starts bivy (ulimit -H), or give root CAP_SYS_RESOURCE",
                          "resource limit %s cannot be set to %llu: the caller's hard limit is lower", row->name,
                          (unsigned long long)hard);
     }

@@ -367,7 +367,8 @@ static int check_network(const struct plan *plan, struct readback *readback, str
     if (result < 0)
         return refuse(fault, -result, "the network links cannot be listed");
     if (!links.only_lo)
-        return fault_set(fault, STAGE_GATE, EPERM, "sysctl net.core.fb_tunnels_only_for_init_net=1, where tunnel modules add links to every namespace",
+        return fault_set(fault, STAGE_GATE, EPERM,
+                         "sysctl net.core.fb_tunnels_only_for_init_net=1, where tunnel modules add links to every namespace",
                          "read-back: there is another network link than lo");
     if (links.up != (plan->network == NETWORK_LOOPBACK))
         return refuse(fault, EPERM, "lo is up and should be down, or the other way round");

@@ -101,7 +101,8 @@ static int clone_child(struct child *child, struct launched *launched, struct fa
     pid_t pid;
 
     for (size_t i = 0; i < POLICY_NAMESPACES; i++)
-        if (policy_namespaces[i].flag != CLONE_NEWCGROUP && !weakened(policy_namespaces[i].name)) /* that one comes once the child is in its leaf everywhere */
+        /* The cgroup namespace comes once the child is in its leaf everywhere. */
+        if (policy_namespaces[i].flag != CLONE_NEWCGROUP && !weakened(policy_namespaces[i].name))
             namespaces |= policy_namespaces[i].flag;
     struct clone_args args = {
         .flags = namespaces | CLONE_PIDFD | CLONE_INTO_CGROUP,

@@ -162,7 +162,7 @@ static int run(const struct spec *spec, struct host *host, struct outcome *outco
 static int run_main(const struct spec *spec, const struct fault *early)
 {
     struct host host = {.facts = FACTS_NONE,
-                        .streams = {.out = {.in = -1, .out = -1}, .err = {.in = -1, .out = -1}, .in = {.in = -1, .out = -1}, .child = {-1, -1, -1}},
+                        .streams = STREAMS_NONE,
                         .launched = {.pidfd = -1, .up = -1, .lifeline = -1},
                         .signals = -1,
                         .report = {.fd = -1}};

@@ -36,7 +36,10 @@ static int open_netlink(void)
 static int ask(int fd, uint16_t type, uint16_t flags, uint32_t sequence, const struct ifinfomsg *link)
 {
     struct link_request request = {
-        .header = {.nlmsg_len = sizeof request, .nlmsg_type = type, .nlmsg_flags = (uint16_t)(NLM_F_REQUEST | flags), .nlmsg_seq = sequence},
+        .header = {.nlmsg_len = sizeof request,
+                   .nlmsg_type = type,
+                   .nlmsg_flags = (uint16_t)(NLM_F_REQUEST | flags),
+                   .nlmsg_seq = sequence},
         .link = *link,
     };
     struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};

@@ -275,7 +275,8 @@ int plan_make(const struct spec *spec, const struct facts *facts, const char *id
         .argv = spec->argv,
     };
     snprintf(plan->id, sizeof plan->id, "%s", id);
-    if ((result = check_workspace(plan, fault)) < 0 || (result = decide_ids(spec, facts, plan, fault)) < 0 || (result = decide_mounts(spec, plan, fault)) < 0 ||
+    if ((result = check_workspace(plan, fault)) < 0 || (result = decide_ids(spec, facts, plan, fault)) < 0 ||
+        (result = decide_mounts(spec, plan, fault)) < 0 ||
         (result = plan_cgroup_parent(spec->cgroup_parent, facts->privileged, &facts->cgroups, plan->cgroup_parent,
                                      &plan->cgroup_parent_ours, fault)) < 0 ||
         (result = decide_env(spec, facts, get_env, plan, fault)) < 0 ||

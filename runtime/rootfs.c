@@ -208,7 +208,8 @@ int rootfs_proc(const struct plan *plan, struct rootfs *rootfs, struct fault *fa
         if (plan->mounts[i].row->kind == MOUNT_PROC)
             attr = plan->mounts[i].row->attr;
     /* Only what may be ptraced shows: pid 1 is not dumpable, so from inside there is no /proc/1 (proc(5)). */
-    if (fs < 0 || (!weakened("hidepid") && (result = sys_fsconfig_string(fs, "hidepid", "ptraceable")) < 0) || (result = sys_fsconfig_create(fs)) < 0 ||
+    if (fs < 0 || (!weakened("hidepid") && (result = sys_fsconfig_string(fs, "hidepid", "ptraceable")) < 0) ||
+        (result = sys_fsconfig_create(fs)) < 0 ||
         (result = mount = sys_fsmount(fs, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC)) < 0)
         return fault_set(fault, STAGE_PROC, -result, "in a container, its own /proc must not be masked (EPERM)",
                          "a new procfs cannot be mounted");

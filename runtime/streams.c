@@ -94,8 +94,7 @@ int streams_open(const struct plan *plan, struct streams *streams, struct fault 
 {
     int ends[2], result;
 
-    *streams = (struct streams){.out = {.in = -1, .out = -1}, .err = {.in = -1, .out = -1}, .in = {.in = -1, .out = -1},
-                                .child = {-1, -1, -1}};
+    *streams = STREAMS_NONE;
     if ((result = open_command_pipe(&streams->out, 1, &streams->child[1], plan, fault)) < 0 ||
         (result = open_command_pipe(&streams->err, 2, &streams->child[2], plan, fault)) < 0)
         return result;

@@ -49,7 +49,9 @@ int sys_openat2(int dirfd, const char *path, uint64_t flags, uint64_t resolve)
 
 int sys_create(const char *path, uint64_t flags, mode_t mode)
 {
-    return open_how(AT_FDCWD, path, (struct open_how){.flags = flags, .mode = mode, .resolve = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS});
+    struct open_how how = {.flags = flags, .mode = mode, .resolve = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS};
+
+    return open_how(AT_FDCWD, path, how);
 }
 
 int sys_open_tree(int dirfd, const char *path, unsigned flags)
