@@ -20,7 +20,6 @@ struct place { /* a directory that will be bound into the sandbox */
     gid_t gid;
     mode_t mode;
     char fstype[64];     /* from mountinfo, "" when it could not be told */
-    bool read_only;
 };
 
 struct facts {

@@ -23,7 +23,6 @@ struct outcome {
     bool ready;         /* likewise, and what the gate read back arrived */
     struct readback readback;
     struct fault fault; /* outcome setup_failed; also record-writing trouble */
-    bool term_sent, kill_sent;
     bool oom;
     char victim[32];
     uint64_t started, ready_at, ended_at; /* CLOCK_MONOTONIC ns */

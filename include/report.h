@@ -32,6 +32,5 @@ void report_summary(const struct plan *plan, const struct outcome *outcome, uint
 
 /* bivy's own exit status for an outcome (124 timeout, 125 set-up, 126, 127, 128+n). */
 int report_status(const struct outcome *outcome);
-const char *outcome_name(enum outcome_kind kind);
 
 #endif

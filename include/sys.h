@@ -32,9 +32,8 @@ int sys_session_keyring(void);
 int sys_join_session_keyring(void);
 int sys_seccomp_filter(const void *fprog); /* struct sock_fprog */
 
-/* Reads all of fd into buffer (size - 1 bytes at the most) and ends it with NUL. The length, -errno, or -EFBIG. */
-ssize_t sys_read_text(int fd, char *buffer, size_t size);
-/* The same of a path below dirfd (AT_FDCWD for a plain path). */
+/* Reads all of a file below dirfd (AT_FDCWD for a plain path) into buffer (size - 1 bytes at the most) and ends it with NUL. The
+ * length, -errno, or -EFBIG. */
 ssize_t sys_read_file(int dirfd, const char *path, char *buffer, size_t size);
 /* Writes text in one write(2), as kernel files want it. */
 int sys_write_file(int dirfd, const char *path, const char *text);

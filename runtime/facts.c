@@ -110,7 +110,6 @@ static void place_mount(struct place *place, const char *mountinfo)
             continue;
         longest = length;
         snprintf(place->fstype, sizeof place->fstype, "%s", mount.fstype);
-        place->read_only = mountinfo_has(mount.options, "ro") || mountinfo_has(mount.super, "ro");
     }
     free(text);
 }

@@ -31,7 +31,7 @@ static const char *const names[] = {
     [OUTCOME_SETUP_FAILED] = "setup_failed", [OUTCOME_STUCK] = "stuck",
 };
 
-const char *outcome_name(enum outcome_kind kind)
+static const char *outcome_name(enum outcome_kind kind)
 {
     return names[kind];
 }

@@ -66,7 +66,6 @@ static void kill_all(struct run *run)
     cgroup_kill(run->cgroup);
     sys_pidfd_send_signal(run->launched->pidfd, SIGKILL); /* pid 1 as well: its namespace goes with it, should the cgroup not */
     run->killed_at = sys_now();
-    run->outcome->kill_sent = true;
     run->phase = KILLING;
     run->deadline = sys_now() + STUCK_AFTER;
 }
@@ -82,7 +81,6 @@ static void end(struct run *run, enum outcome_kind cause)
         kill_all(run);
         return;
     }
-    run->outcome->term_sent = true;
     run->phase = TERMINATING;
     run->deadline = sys_now() + run->plan->kill_after;
 }

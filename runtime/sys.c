@@ -121,7 +121,7 @@ int sys_seccomp_filter(const void *fprog)
     return result(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, fprog));
 }
 
-ssize_t sys_read_text(int fd, char *buffer, size_t size)
+static ssize_t read_text(int fd, char *buffer, size_t size)
 {
     size_t length = 0;
 
@@ -145,7 +145,7 @@ ssize_t sys_read_file(int dirfd, const char *path, char *buffer, size_t size)
 {
     SYS_CLOSES int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
 
-    return fd < 0 ? -errno : sys_read_text(fd, buffer, size);
+    return fd < 0 ? -errno : read_text(fd, buffer, size);
 }
 
 int sys_write_file(int dirfd, const char *path, const char *text)
