@@ -3,6 +3,7 @@
 #ifndef BIVY_SYS_H
 #define BIVY_SYS_H
 
+#include <errno.h>
 #include <linux/mount.h> /* never <sys/mount.h>: glibc's declares the same things again */
 #include <linux/openat2.h>
 #include <linux/sched.h>
@@ -10,6 +11,19 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+
+/* Calls again what a signal interrupted, or a slow file system (stat(2) on FUSE gives EINTR too), not for ever. For calls that have
+ * done nothing when they give EINTR; so never close(2), of which that is not known. */
+#define SYS_AGAIN(call)                                                    \
+    __extension__({                                                        \
+        __typeof__(call) again_;                                           \
+        int tries_ = 0;                                                    \
+        do                                                                 \
+            again_ = (call);                                               \
+        while (again_ < 0 && errno == EINTR && ++tries_ < SYS_AGAIN_TRIES); \
+        again_;                                                            \
+    })
+enum { SYS_AGAIN_TRIES = 64 };
 
 /* clone3(2); flags and the rest as in struct clone_args. Fork semantics: no CLONE_VM. 0 in the child. */
 pid_t sys_clone3(struct clone_args *args);

@@ -51,7 +51,7 @@ static bool delegate(const struct plan *plan, int parent, const char *name)
     if (sys_read_file(parent, "cgroup.subtree_control", text, sizeof text) >= 0 && has_word(text, name))
         return true;
     if (plan->cgroup_parent_ours) {
-        SYS_CLOSES int top = open(plan->cgroups->v2.mount, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        SYS_CLOSES int top = SYS_AGAIN(open(plan->cgroups->v2.mount, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
         if (top >= 0 && sys_read_file(top, "cgroup.subtree_control", text, sizeof text) >= 0 && !has_word(text, name))
             sys_write_file(top, "cgroup.subtree_control", on);
     }
@@ -99,12 +99,12 @@ static int v1_leaf(const struct plan *plan, struct cgroup *cgroup, enum controll
     cgroup->v1_parent[c] = leaves_open_parent(mount, plan->cgroup_parent, plan->cgroup_parent_ours);
     if (cgroup->v1_parent[c] < 0)
         return parent_fault(plan, mount, -cgroup->v1_parent[c], fault);
-    if (mkdirat(cgroup->v1_parent[c], cgroup->name, 0700) < 0)
+    if (SYS_AGAIN(mkdirat(cgroup->v1_parent[c], cgroup->name, 0700)) < 0)
         return parent_fault(plan, mount, errno, fault);
-    cgroup->v1[c] = openat(cgroup->v1_parent[c], cgroup->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    cgroup->v1[c] = SYS_AGAIN(openat(cgroup->v1_parent[c], cgroup->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (cgroup->v1[c] < 0)
         return parent_fault(plan, mount, errno, fault);
-    cgroup->v1_tasks[c] = openat(cgroup->v1[c], "tasks", O_WRONLY | O_CLOEXEC);
+    cgroup->v1_tasks[c] = SYS_AGAIN(openat(cgroup->v1[c], "tasks", O_WRONLY | O_CLOEXEC));
     if (cgroup->v1_tasks[c] < 0)
         return parent_fault(plan, mount, errno, fault);
     return 0;
@@ -120,7 +120,7 @@ static int watch_oom(struct cgroup *cgroup, struct fault *fault)
 
     if (dir < 0)
         return 0;
-    control = openat(dir, "memory.oom_control", O_RDONLY | O_CLOEXEC);
+    control = SYS_AGAIN(openat(dir, "memory.oom_control", O_RDONLY | O_CLOEXEC));
     cgroup->oom_event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (control < 0 || cgroup->oom_event < 0)
         return fault_set(fault, STAGE_CGROUP, errno, NULL, "memory.oom_control: cannot be watched");
@@ -139,10 +139,10 @@ static void lock_parent(const struct plan *plan, struct cgroup *cgroup)
     struct leaves_sweep sweep;
     struct fault ignored;
 
-    if (flock(cgroup->parent, LOCK_EX | LOCK_NB) == 0)
+    if (SYS_AGAIN(flock(cgroup->parent, LOCK_EX | LOCK_NB)) == 0)
         leaves_sweep(plan->cgroups, plan->cgroup_parent, true, sys_now() + SWEEP_PATIENCE, &sweep, &ignored);
     /* Another bivy may be sweeping at this moment; it must be done before our leaf exists without a lock of its own. */
-    for (int tries = 0; flock(cgroup->parent, LOCK_SH | LOCK_NB) < 0 && tries < 100; tries++)
+    for (int tries = 0; SYS_AGAIN(flock(cgroup->parent, LOCK_SH | LOCK_NB)) < 0 && tries < 100; tries++)
         poll(NULL, 0, 1);
 }
 
@@ -157,19 +157,19 @@ static int v2_leaf(const struct plan *plan, struct cgroup *cgroup, unsigned *mis
     lock_parent(plan, cgroup);
     if ((result = delegate_all(plan, cgroup->parent, missing, fault)) < 0)
         return result;
-    if (mkdirat(cgroup->parent, cgroup->name, 0700) < 0)
+    if (SYS_AGAIN(mkdirat(cgroup->parent, cgroup->name, 0700)) < 0)
         return parent_fault(plan, mount, errno, fault);
-    cgroup->leaf = openat(cgroup->parent, cgroup->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    cgroup->leaf = SYS_AGAIN(openat(cgroup->parent, cgroup->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (cgroup->leaf < 0) {
         result = errno;
         unlinkat(cgroup->parent, cgroup->name, AT_REMOVEDIR);
         return parent_fault(plan, mount, result, fault);
     }
     /* Held until the supervisor is gone, however it goes: an unlocked leaf is stale. */
-    if (flock(cgroup->leaf, LOCK_EX | LOCK_NB) < 0)
+    if (SYS_AGAIN(flock(cgroup->leaf, LOCK_EX | LOCK_NB)) < 0)
         return fault_set(fault, STAGE_CGROUP, errno, "run it again", "the new leaf %s is locked by somebody else", cgroup->name);
-    SYS_CLOSES int second = openat(cgroup->parent, cgroup->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (second < 0 || flock(second, LOCK_EX | LOCK_NB) == 0)
+    SYS_CLOSES int second = SYS_AGAIN(openat(cgroup->parent, cgroup->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (second < 0 || SYS_AGAIN(flock(second, LOCK_EX | LOCK_NB)) == 0)
         return fault_set(fault, STAGE_CGROUP, EPROTO, NULL, "the new leaf %s does not stay locked", cgroup->name);
     return 0;
 }
@@ -228,7 +228,7 @@ int cgroup_enter(const struct cgroup *cgroup, struct fault *fault)
     ssize_t got;
 
     for (int c = 0; c < CONTROLLER_COUNT; c++)
-        if (cgroup->v1_tasks[c] >= 0 && write(cgroup->v1_tasks[c], "0", 1) != 1)
+        if (cgroup->v1_tasks[c] >= 0 && SYS_AGAIN(write(cgroup->v1_tasks[c], "0", 1)) != 1)
             return fault_set(fault, STAGE_CGROUP_ENTER, errno, "the leaf's tasks file must be writable by the caller",
                              "%s: cannot be entered in the %s hierarchy", cgroup->path, controller_name((enum controller)c));
     /* Read back while the cgroup namespace is still the supervisor's: afterwards every cgroup shows as "/". */

@@ -67,9 +67,7 @@ static int take_ids(struct child *child, struct fault *fault)
     char byte;
     ssize_t got;
 
-    do
-        got = read(child->lifeline, &byte, 1);
-    while (got < 0 && errno == EINTR);
+    got = SYS_AGAIN(read(child->lifeline, &byte, 1));
     if (got != 1)
         _exit(1); /* it is gone, or has said itself why it gave up */
     return privileges_ids(fault);
@@ -128,7 +126,7 @@ static int new_keyring(struct child *child, struct fault *fault)
         joined = sys_join_session_keyring();
     }
     /* A kernel without keys has nothing to keep apart. */
-    if (joined == -ENOSYS && before == -ENOSYS && faccessat(AT_FDCWD, "/proc/keys", F_OK, 0) < 0)
+    if (joined == -ENOSYS && before == -ENOSYS && SYS_AGAIN(faccessat(AT_FDCWD, "/proc/keys", F_OK, 0)) < 0)
         return 0;
     if (joined <= 0)
         return fault_set(fault, STAGE_KEYRING, -joined,
@@ -243,11 +241,11 @@ static int set_descriptors(struct child *child, struct fault *fault)
     int *ends = child->streams->child;
 
     if (ends[0] < 0)
-        ends[0] = open("/dev/null", O_RDONLY | O_CLOEXEC | O_NOCTTY);
+        ends[0] = SYS_AGAIN(open("/dev/null", O_RDONLY | O_CLOEXEC | O_NOCTTY));
     for (int fd = 0; fd < 3; fd++)
-        if (ends[fd] < 0 || dup2(ends[fd], fd) != fd)
+        if (ends[fd] < 0 || SYS_AGAIN(dup2(ends[fd], fd)) != fd)
             return fault_set(fault, STAGE_DESCRIPTORS, errno, NULL, "descriptor %d cannot be made", fd);
-    if (child->up != UP && dup3(child->up, UP, O_CLOEXEC) != UP)
+    if (child->up != UP && SYS_AGAIN(dup3(child->up, UP, O_CLOEXEC)) != UP)
         return fault_set(fault, STAGE_DESCRIPTORS, errno, NULL, "the message pipe cannot be moved");
     child->up = UP;
     if (!weakened("close") && sys_close_range(UP + 1, ~0u) < 0)
@@ -255,7 +253,7 @@ static int set_descriptors(struct child *child, struct fault *fault)
     if (!weakened("session") && setsid() < 0)
         return fault_set(fault, STAGE_DESCRIPTORS, errno, NULL, "no new session can be made");
     umask(POLICY_UMASK);
-    if (chdir(POLICY_WORKSPACE) < 0 || faccessat(AT_FDCWD, ".", R_OK | X_OK, 0) < 0)
+    if (SYS_AGAIN(chdir(POLICY_WORKSPACE)) < 0 || SYS_AGAIN(faccessat(AT_FDCWD, ".", R_OK | X_OK, 0)) < 0)
         return fault_set(fault, STAGE_WORKSPACE, errno,
                          "give its owner read, write and search permission (chmod u+rwx); on FUSE the mount needs allow_other",
                          "workspace %.300s: may not be read by host user %u, which the sandbox runs as",
@@ -275,8 +273,8 @@ static _Noreturn void execute(const struct plan *plan, int up)
         _exit(plan->builtin());
     }
     for (char **path = plan->candidates; *path; path++) {
-        execve(*path, plan->argv, weakened("environment") ? environ : plan->env);
-        if (errno == ENOENT && faccessat(AT_FDCWD, *path, F_OK, 0) == 0)
+        SYS_AGAIN(execve(*path, plan->argv, weakened("environment") ? environ : plan->env));
+        if (errno == ENOENT && SYS_AGAIN(faccessat(AT_FDCWD, *path, F_OK, 0)) == 0)
             there = true; /* the file is there, so what is missing is its interpreter */
         if (errno != ENOENT && (errno != ENOTDIR || strchr(plan->argv[0], '/')))
             error = errno; /* as the shell does: what was found but cannot be run says more than what was not found */

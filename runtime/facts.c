@@ -79,7 +79,7 @@ static int place_open(const char *what, const char *path, uint64_t flags, enum s
     }
     /* What the kernel calls it: absolute, and never a symlink. */
     snprintf(link, sizeof link, "/proc/self/fd/%d", place->fd);
-    length = readlink(link, place->path, sizeof place->path - 1);
+    length = SYS_AGAIN(readlink(link, place->path, sizeof place->path - 1));
     if (length <= 0 || place->path[0] != '/')
         return fault_set(fault, stage, length < 0 ? errno : ENOENT, "mount /proc, and name a directory that is not deleted",
                          "%s %.300s: its path cannot be told", what, path);
@@ -145,7 +145,7 @@ static int rootfs_machine(const struct place *rootfs, struct fault *fault)
 
     if (fd < 0)
         return 0; /* a rootfs without a shell is its owner's choice; a command not found says so */
-    if (read(fd, &header, sizeof header) != sizeof header || memcmp(header.e_ident, ELFMAG, SELFMAG))
+    if (SYS_AGAIN(read(fd, &header, sizeof header)) != sizeof header || memcmp(header.e_ident, ELFMAG, SELFMAG))
         return 0;
     if (header.e_machine != OWN_MACHINE || header.e_ident[EI_CLASS] != ELFCLASS64)
         return fault_set(fault, STAGE_ROOTFS, ENOEXEC, "make one for this machine with rootfs/build",
@@ -164,9 +164,10 @@ static int rootfs_open(const char *path, struct place *rootfs, struct fault *fau
     for (int tries = 0; tries < 200; tries++) {
         if ((result = place_open("rootfs", path, O_RDONLY, STAGE_ROOTFS, rootfs, fault)) < 0)
             return result;
-        if (flock(rootfs->fd, LOCK_SH | LOCK_NB) == 0 && fstat(rootfs->fd, &now) == 0 && now.st_nlink > 0) {
-            SYS_CLOSES int second = open(rootfs->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-            if (second >= 0 && flock(second, LOCK_EX | LOCK_NB) < 0)
+        if (SYS_AGAIN(flock(rootfs->fd, LOCK_SH | LOCK_NB)) == 0 && SYS_AGAIN(fstat(rootfs->fd, &now)) == 0 &&
+            now.st_nlink > 0) {
+            SYS_CLOSES int second = SYS_AGAIN(open(rootfs->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+            if (second >= 0 && SYS_AGAIN(flock(second, LOCK_EX | LOCK_NB)) < 0)
                 return 0;
         }
         sys_close(&rootfs->fd);
@@ -205,7 +206,7 @@ static int own_namespaces(struct facts *facts, struct fault *fault)
         char path[32];
         struct stat ns;
         snprintf(path, sizeof path, "/proc/self/ns/%s", policy_namespaces[i].name);
-        if (stat(path, &ns) < 0)
+        if (SYS_AGAIN(stat(path, &ns)) < 0)
             return fault_set(fault, STAGE_PLAN, errno, "a kernel with all namespaces, and /proc, are needed", "%s: cannot be examined",
                              path);
         facts->namespaces[i] = ns.st_ino;

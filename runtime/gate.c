@@ -160,7 +160,7 @@ static int check_namespaces(const struct plan *plan, struct readback *readback, 
         char path[32];
         struct stat ns = {0};
         snprintf(path, sizeof path, "/proc/self/ns/%s", policy_namespaces[i].name);
-        if (stat(path, &ns) < 0 || ns.st_ino == 0)
+        if (SYS_AGAIN(stat(path, &ns)) < 0 || ns.st_ino == 0)
             return refuse(fault, ENODATA, "a namespace cannot be told");
         readback->namespaces[i] = ns.st_ino;
         if (ns.st_ino == plan->own_namespaces[i])
@@ -179,7 +179,7 @@ static int check_namespaces(const struct plan *plan, struct readback *readback, 
     /* Fork copies it from pid 1, so this answers for both; execve gives the command its own back. */
     if (prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) != 0)
         return refuse(fault, EPERM, "pid 1 is dumpable and could be looked into");
-    if (faccessat(AT_FDCWD, "/proc/1", F_OK, 0) == 0 || errno != ENOENT)
+    if (SYS_AGAIN(faccessat(AT_FDCWD, "/proc/1", F_OK, 0)) == 0 || errno != ENOENT)
         return refuse(fault, EPERM, "pid 1 shows in /proc");
     return 0;
 }
@@ -230,7 +230,8 @@ static bool scratch_fits(const struct plan *plan)
     struct statfs scratch;
     struct stat tmp;
 
-    return statfs("/tmp", &scratch) == 0 && stat("/tmp", &tmp) == 0 && (tmp.st_mode & 07777) == 01777 &&
+    return SYS_AGAIN(statfs("/tmp", &scratch)) == 0 && SYS_AGAIN(stat("/tmp", &tmp)) == 0 &&
+           (tmp.st_mode & 07777) == 01777 &&
            (uint64_t)scratch.f_blocks <= (plan->scratch + (uint64_t)scratch.f_bsize - 1) / (uint64_t)scratch.f_bsize &&
            scratch.f_blocks > 0 && scratch.f_files > 0 && (uint64_t)scratch.f_files <= plan->scratch_inodes;
 }
@@ -291,7 +292,8 @@ static int check_mounts(const struct plan *plan, struct readback *readback, stru
     for (size_t i = 0; i < plan->mount_count; i++) {
         const struct mount_row *row = plan->mounts[i].row;
         bool mask = row->kind == MOUNT_MASK_FILE || row->kind == MOUNT_MASK_DIR;
-        if (!seen[i] && !(mask && faccessat(AT_FDCWD, row->target, F_OK, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT))
+        if (!seen[i] && !(mask && SYS_AGAIN(faccessat(AT_FDCWD, row->target, F_OK, AT_SYMLINK_NOFOLLOW)) < 0 &&
+                          errno == ENOENT))
             return mount_fault(fault, row->target, "is missing");
     }
     if (!scratch_fits(plan))
@@ -325,7 +327,7 @@ static bool descriptor_fits(const struct streams *streams, int fd, int up)
     struct stat file;
     int flags = fcntl(fd, F_GETFL);
 
-    if (flags < 0 || fstat(fd, &file) < 0)
+    if (flags < 0 || SYS_AGAIN(fstat(fd, &file)) < 0)
         return false;
     if (fd == up)
         return S_ISFIFO(file.st_mode) && (flags & O_ACCMODE) == O_WRONLY && fcntl(fd, F_GETFD) == FD_CLOEXEC;
@@ -338,7 +340,7 @@ static bool descriptor_fits(const struct streams *streams, int fd, int up)
 
 static int check_descriptors(const struct streams *streams, int up, struct readback *readback, struct fault *fault)
 {
-    SYS_CLOSES int dir = open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    SYS_CLOSES int dir = SYS_AGAIN(open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     struct sys_names names = {.dir = dir};
     const char *name;
     int got;

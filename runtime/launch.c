@@ -55,7 +55,7 @@ static int write_maps(const struct plan *plan, pid_t pid, struct fault *fault)
     int result;
 
     snprintf(path, sizeof path, "/proc/%d", (int)pid);
-    dir = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    dir = SYS_AGAIN(open(path, O_PATH | O_DIRECTORY | O_CLOEXEC));
     if (dir < 0)
         return fault_set(fault, STAGE_IDMAP, errno, "mount /proc", "%s: cannot be opened", path);
     if ((result = sys_write_file(dir, "setgroups", "deny")) < 0)
@@ -158,7 +158,7 @@ int launch(struct child *child, struct launched *launched, struct fault *fault)
     fcntl(launched->up, F_SETFL, O_NONBLOCK);
     if ((result = clone_child(child, launched, fault)) < 0 || (result = write_maps(child->plan, launched->pid, fault)) < 0)
         goto out;
-    if (write(launched->lifeline, "G", 1) != 1)
+    if (SYS_AGAIN(write(launched->lifeline, "G", 1)) != 1)
         result = fault_set(fault, STAGE_IDMAP, errno, NULL, "the sandbox is gone before it began");
 out:
     sys_close(&child->up); /* ours must be closed, or its end would never be seen */

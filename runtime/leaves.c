@@ -22,11 +22,11 @@ int leaves_open_parent(const char *mount, const char *path, bool ours)
     int fd;
 
     snprintf(whole, sizeof whole, "%s%s", mount, path);
-    fd = open(whole, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    fd = SYS_AGAIN(open(whole, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
     if (fd < 0 && errno == ENOENT && ours) {
         if (mkdir(whole, 0700) < 0 && errno != EEXIST)
             return -errno;
-        fd = open(whole, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+        fd = SYS_AGAIN(open(whole, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
     }
     return fd < 0 ? -errno : fd;
 }
@@ -86,7 +86,8 @@ static bool too_young(int leaf)
     struct timespec now;
 
     clock_gettime(CLOCK_REALTIME, &now);
-    return fstat(leaf, &made) < 0 || (now.tv_sec >= made.st_ctim.tv_sec && now.tv_sec - made.st_ctim.tv_sec < SWEEP_AGE_S);
+    return SYS_AGAIN(fstat(leaf, &made)) < 0 ||
+           (now.tv_sec >= made.st_ctim.tv_sec && now.tv_sec - made.st_ctim.tv_sec < SWEEP_AGE_S);
 }
 
 int leaves_sweep(const struct hierarchies *cgroups, const char *path, bool alone, uint64_t deadline, struct leaves_sweep *sweep,
@@ -106,10 +107,10 @@ int leaves_sweep(const struct hierarchies *cgroups, const char *path, bool alone
     while ((more = sys_next_name(&names, &name)) > 0) {
         if (!leaf_name(name))
             continue;
-        SYS_CLOSES int leaf = openat(parent, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+        SYS_CLOSES int leaf = SYS_AGAIN(openat(parent, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
         if (leaf < 0)
             continue;
-        if (flock(leaf, LOCK_EX | LOCK_NB) < 0 || (!alone && too_young(leaf)))
+        if (SYS_AGAIN(flock(leaf, LOCK_EX | LOCK_NB)) < 0 || (!alone && too_young(leaf)))
             sweep->live++;
         else if (sweep_leaf(cgroups, path, parent, leaf, name, deadline) < 0)
             sweep->stuck++;
@@ -126,7 +127,7 @@ int leaves_sweep(const struct hierarchies *cgroups, const char *path, bool alone
 int leaves_clean(const struct hierarchies *cgroups, const char *path, struct leaves_sweep *sweep, struct fault *fault)
 {
     SYS_CLOSES int parent = leaves_open_parent(cgroups->v2.mount, path, false);
-    bool alone = parent >= 0 && flock(parent, LOCK_EX | LOCK_NB) == 0;
+    bool alone = parent >= 0 && SYS_AGAIN(flock(parent, LOCK_EX | LOCK_NB)) == 0;
 
     return leaves_sweep(cgroups, path, alone, sys_now() + CLEAN_PATIENCE, sweep, fault);
 }

@@ -44,7 +44,7 @@ struct host {
 static bool standard_descriptors(void)
 {
     for (int fd = 0; fd < 3; fd++)
-        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF && open("/dev/null", fd ? O_WRONLY : O_RDONLY) != fd)
+        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF && SYS_AGAIN(open("/dev/null", fd ? O_WRONLY : O_RDONLY)) != fd)
             return false;
     return true;
 }
@@ -69,7 +69,7 @@ static int make_id(char id[PLAN_ID_TEXT], struct fault *fault)
 {
     unsigned char random[PLAN_ID_LENGTH];
 
-    if (getrandom(random, sizeof random, GRND_NONBLOCK) != (ssize_t)sizeof random)
+    if (SYS_AGAIN(getrandom(random, sizeof random, GRND_NONBLOCK)) != (ssize_t)sizeof random)
         return fault_set(fault, STAGE_PLAN, errno, "wait until the kernel's random generator is seeded", "getrandom");
     for (size_t i = 0; i < sizeof random; i++)
         id[i] = PLAN_ID_LETTERS[random[i] % 32];

@@ -43,10 +43,7 @@ int message_send(int fd, struct message *message)
 
     message->magic = MESSAGE_MAGIC;
     message->at = sys_now();
-
-    do
-        put = write(fd, message, sizeof *message);
-    while (put < 0 && errno == EINTR);
+    put = SYS_AGAIN(write(fd, message, sizeof *message));
     if (put < 0)
         return -errno;
     return put == (ssize_t)sizeof *message ? 0 : -EIO;

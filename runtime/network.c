@@ -44,7 +44,8 @@ static int ask(int fd, uint16_t type, uint16_t flags, uint32_t sequence, const s
     };
     struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
 
-    if (sendto(fd, &request, sizeof request, 0, (struct sockaddr *)&kernel, sizeof kernel) != (ssize_t)sizeof request)
+    if (SYS_AGAIN(sendto(fd, &request, sizeof request, 0, (struct sockaddr *)&kernel, sizeof kernel)) !=
+        (ssize_t)sizeof request)
         return errno ? -errno : -EIO;
     return 0;
 }
@@ -57,7 +58,7 @@ static ssize_t answer(int fd, void *buffer, size_t size)
     ssize_t got;
 
     do
-        got = recvfrom(fd, buffer, size, MSG_TRUNC, (struct sockaddr *)&from, &length);
+        got = SYS_AGAIN(recvfrom(fd, buffer, size, MSG_TRUNC, (struct sockaddr *)&from, &length));
     while (got < 0 && errno == EINTR);
     if (got < 0)
         return -errno;

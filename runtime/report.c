@@ -122,11 +122,11 @@ static int open_file(const char *path, struct report *report, struct fault *faul
                          "--report %.300s: cannot be opened", path);
     }
     report->ours = true;
-    if (fstat(report->fd, &file) < 0)
+    if (SYS_AGAIN(fstat(report->fd, &file)) < 0)
         return fault_set(fault, STAGE_REPORT, errno, NULL, "--report %.300s: cannot be examined", path);
     report->file = S_ISREG(file.st_mode);
     /* An earlier record must not pass for this run's if bivy is killed: empty means no record. */
-    if (report->file && ftruncate(report->fd, 0) < 0)
+    if (report->file && SYS_AGAIN(ftruncate(report->fd, 0)) < 0)
         return fault_set(fault, STAGE_REPORT, errno, "name a file that can be written", "--report %.300s: cannot be emptied", path);
     return 0;
 }
@@ -140,7 +140,7 @@ static int take_descriptor(const char *text, struct report *report, struct fault
     if (units_count(text, 0, 1 << 20, &number) < 0)
         return fault_set(fault, STAGE_REPORT, 0, "write it like fd:3", "--report fd:%.100s: is not a descriptor's number", text);
     flags = fcntl((int)number, F_GETFL);
-    if (flags < 0 || fstat((int)number, &file) < 0)
+    if (flags < 0 || SYS_AGAIN(fstat((int)number, &file)) < 0)
         return fault_set(fault, STAGE_REPORT, EBADF, "open it in the caller and let bivy inherit it", "--report fd:%llu: is not open",
                          (unsigned long long)number);
     if ((flags & O_ACCMODE) == O_RDONLY || flags & O_PATH)
@@ -157,9 +157,10 @@ static int make_room(const char *where, const struct report *report, struct faul
     struct stat file;
     int error = 0;
 
-    if (fstat(report->fd, &file) < 0)
+    if (SYS_AGAIN(fstat(report->fd, &file)) < 0)
         error = errno;
-    else if (report->file && fallocate(report->fd, FALLOC_FL_KEEP_SIZE, 0, RECORD_ROOM) < 0 && errno != EOPNOTSUPP && errno != ENOSYS)
+    else if (report->file && SYS_AGAIN(fallocate(report->fd, FALLOC_FL_KEEP_SIZE, 0, RECORD_ROOM)) < 0 &&
+             errno != EOPNOTSUPP && errno != ENOSYS)
         error = errno;
     else if (S_ISCHR(file.st_mode) && write(report->fd, " ", 1) < 0)
         error = errno; /* /dev/full; a blank before a JSON text means nothing */
@@ -192,7 +193,7 @@ bool report_within(const struct report *report, const struct place *place)
     if (report->fd < 0 || !report->ours)
         return false;
     snprintf(link, sizeof link, "/proc/self/fd/%d", report->fd);
-    got = readlink(link, path, sizeof path - 1);
+    got = SYS_AGAIN(readlink(link, path, sizeof path - 1));
     if (got <= 0)
         return true; /* what cannot be told is not trusted */
     path[got] = '\0';
@@ -436,7 +437,7 @@ int report_write(struct report *report, const struct spec *spec, const struct pl
         return 0;
     write_record(&json, spec, plan, outcome);
     result = json.failed ? -ENOMEM : put_patiently(report->fd, json.text, json.length, by);
-    if (result == 0 && report->file && ftruncate(report->fd, (off_t)json.length) < 0) /* gives back the room set aside */
+    if (result == 0 && report->file && SYS_AGAIN(ftruncate(report->fd, (off_t)json.length)) < 0) /* gives room back */
         result = -errno;
     json_release(&json);
     return result < 0 ? fault_set(fault, STAGE_REPORT, -result, "write the record to a place with room and a reader",

@@ -80,22 +80,22 @@ static int make_entry(int dir, const struct scratch_entry *entry)
     SYS_CLOSES int fd = -1;
 
     if (entry->link)
-        return symlinkat(entry->link, dir, entry->path) < 0 ? -errno : 0;
+        return SYS_AGAIN(symlinkat(entry->link, dir, entry->path)) < 0 ? -errno : 0;
     if (entry->directory)
-        return mkdirat(dir, entry->path, entry->mode) < 0 ? -errno : 0;
-    fd = openat(dir, entry->path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, entry->mode);
+        return SYS_AGAIN(mkdirat(dir, entry->path, entry->mode)) < 0 ? -errno : 0;
+    fd = SYS_AGAIN(openat(dir, entry->path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, entry->mode));
     return fd < 0 ? -errno : 0;
 }
 
 static int make_file(int dir, const char *path, const char *text)
 {
-    SYS_CLOSES int fd = openat(dir, path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0444);
+    SYS_CLOSES int fd = SYS_AGAIN(openat(dir, path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0444));
     size_t length = strlen(text);
     char back[64];
 
     if (fd < 0)
         return -errno;
-    if (write(fd, text, length) != (ssize_t)length)
+    if (SYS_AGAIN(write(fd, text, length)) != (ssize_t)length)
         return -EIO;
     sys_close(&fd);
     return sys_read_file(dir, path, back, sizeof back) == (ssize_t)length && !memcmp(back, text, length) ? 0 : -EIO;
@@ -153,7 +153,7 @@ static const char *scratch_mend(int error)
 
 int rootfs_scratch(const struct plan *plan, struct rootfs *rootfs, struct fault *fault)
 {
-    SYS_CLOSES int point = open(plan->cgroups->v2.mount, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    SYS_CLOSES int point = SYS_AGAIN(open(plan->cgroups->v2.mount, O_PATH | O_DIRECTORY | O_CLOEXEC));
     struct sys_inode top;
     int result;
 
@@ -168,7 +168,8 @@ int rootfs_scratch(const struct plan *plan, struct rootfs *rootfs, struct fault 
     if ((result = settle(rootfs->scratch, 0)) < 0 || (result = sys_move_mount(rootfs->scratch, point)) < 0)
         return fault_set(fault, STAGE_SCRATCH, -result, NULL, "the scratch tmpfs cannot be attached");
     for (size_t i = 0; i < plan->mount_count; i++)
-        if (plan->mounts[i].from_scratch && mkdirat(rootfs->scratch, plan->mounts[i].row->source, plan->mounts[i].row->mode) < 0)
+        if (plan->mounts[i].from_scratch &&
+            SYS_AGAIN(mkdirat(rootfs->scratch, plan->mounts[i].row->source, plan->mounts[i].row->mode)) < 0)
             return fault_set(fault, STAGE_SCRATCH, errno, scratch_mend(errno), "scratch directory %s cannot be made",
                              plan->mounts[i].row->source);
     for (size_t i = 0; i < policy_scratch_count; i++)
@@ -215,7 +216,7 @@ int rootfs_proc(const struct plan *plan, struct rootfs *rootfs, struct fault *fa
                          "a new procfs cannot be mounted");
     /* No user namespace below this one, for anybody who has no CAP_SYS_RESOURCE in it: user_namespaces(7). Written through the
      * mount just made, and only if it is what it should be. */
-    if (fstatfs(mount, &type) < 0 || type.f_type != PROC_SUPER_MAGIC)
+    if (SYS_AGAIN(fstatfs(mount, &type)) < 0 || type.f_type != PROC_SUPER_MAGIC)
         return fault_set(fault, STAGE_PROC, EPROTO, NULL, "the new procfs is not one");
     if (!weakened("max_user_namespaces") && (result = sys_write_file(mount, "sys/user/max_user_namespaces", "0")) < 0)
         return fault_set(fault, STAGE_PROC, -result, NULL, "max_user_namespaces cannot be set to 0");
@@ -231,7 +232,7 @@ static int take_device(const struct mount_row *row)
 
     if (fd < 0)
         return fd;
-    if (fstat(fd, &node) < 0)
+    if (SYS_AGAIN(fstat(fd, &node)) < 0)
         return -errno;
     if (!S_ISCHR(node.st_mode) || node.st_rdev != makedev(row->device >> 8, row->device & 0xff))
         return -ENXIO;
@@ -300,7 +301,8 @@ int rootfs_mounts(const struct plan *plan, int workspace, struct rootfs *rootfs,
 
         if (row->kind == MOUNT_ROOT || row->kind == MOUNT_PROC || (mask && weakened("masks")))
             continue; /* made by stages of their own */
-        if (mask && faccessat(rootfs->root, row->target + 1, F_OK, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT)
+        if (mask && SYS_AGAIN(faccessat(rootfs->root, row->target + 1, F_OK, AT_SYMLINK_NOFOLLOW)) < 0 &&
+            errno == ENOENT)
             continue; /* this kernel has no such file; the gate looks again */
         SYS_CLOSES int mount = make_mount(plan, &plan->mounts[i], workspace, rootfs, fault);
         if (mount < 0)
@@ -316,14 +318,14 @@ int rootfs_pivot(struct rootfs *rootfs, struct fault *fault)
 {
     int result;
 
-    if (fchdir(rootfs->root) < 0)
+    if (SYS_AGAIN(fchdir(rootfs->root)) < 0)
         return fault_set(fault, STAGE_PIVOT, errno, NULL, "the new root cannot be entered");
     /* Both the same: the old root ends up over the new one, and is then the topmost thing at "." (pivot_root(2), notes). */
     if ((result = sys_pivot_root(".", ".")) < 0)
         return fault_set(fault, STAGE_PIVOT, -result, "bivy cannot run from an initramfs: switch_root first", "pivot_root");
     if ((result = sys_umount_detach(".")) < 0)
         return fault_set(fault, STAGE_PIVOT, -result, NULL, "the old root cannot be detached");
-    if (chdir("/") < 0)
+    if (SYS_AGAIN(chdir("/")) < 0)
         return fault_set(fault, STAGE_PIVOT, errno, NULL, "the new root cannot be entered");
     sys_close(&rootfs->root);
     sys_close(&rootfs->scratch);

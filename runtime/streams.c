@@ -29,7 +29,7 @@ static mode_t type_of(int fd)
 {
     struct stat file;
 
-    return fstat(fd, &file) < 0 ? 0 : file.st_mode & S_IFMT;
+    return SYS_AGAIN(fstat(fd, &file)) < 0 ? 0 : file.st_mode & S_IFMT;
 }
 
 /* The caller's descriptor without the caller's open file description: O_NONBLOCK set there would reach everybody who shares it.
@@ -42,7 +42,7 @@ static int open_anew(int fd, int mode, bool *ours)
 
     if (type == S_IFIFO || type == S_IFCHR) {
         snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-        anew = open(path, mode | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+        anew = SYS_AGAIN(open(path, mode | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
     }
     *ours = anew >= 0;
     return anew >= 0 ? anew : fcntl(fd, F_DUPFD_CLOEXEC, 3);
@@ -66,7 +66,7 @@ static uint64_t inode_of(int fd)
 {
     struct stat file;
 
-    return fstat(fd, &file) < 0 ? 0 : file.st_ino;
+    return SYS_AGAIN(fstat(fd, &file)) < 0 ? 0 : file.st_ino;
 }
 
 static int open_command_pipe(struct stream *stream, int fd, int *child_end, const struct plan *plan, struct fault *fault)

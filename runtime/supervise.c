@@ -77,7 +77,7 @@ static void end(struct run *run, enum outcome_kind cause)
         return;
     run->cause = cause;
     /* Whoever floods its output may catch SIGTERM and go on: no grace. */
-    if (!run->outcome->ran || cause == OUTCOME_OUTPUT_LIMIT || run->plan->kill_after == 0 || write(run->launched->lifeline, "T", 1) != 1) {
+    if (!run->outcome->ran || cause == OUTCOME_OUTPUT_LIMIT || run->plan->kill_after == 0 || SYS_AGAIN(write(run->launched->lifeline, "T", 1)) != 1) {
         kill_all(run);
         return;
     }

@@ -19,9 +19,11 @@ static int result(long value)
     return value < 0 ? -errno : (int)value;
 }
 
+#define AGAIN(call) result(SYS_AGAIN(call))
+
 pid_t sys_clone3(struct clone_args *args)
 {
-    return (pid_t)result(syscall(SYS_clone3, args, sizeof *args));
+    return (pid_t)AGAIN(syscall(SYS_clone3, args, sizeof *args));
 }
 
 int sys_pidfd_send_signal(int pidfd, int signal)
@@ -56,54 +58,54 @@ int sys_create(const char *path, uint64_t flags, mode_t mode)
 
 int sys_open_tree(int dirfd, const char *path, unsigned flags)
 {
-    return result(syscall(SYS_open_tree, dirfd, path, flags));
+    return AGAIN(syscall(SYS_open_tree, dirfd, path, flags));
 }
 
 int sys_move_mount(int from, int to)
 {
-    return result(syscall(SYS_move_mount, from, "", to, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH));
+    return AGAIN(syscall(SYS_move_mount, from, "", to, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH));
 }
 
 int sys_mount_setattr(int fd, const char *path, unsigned flags, uint64_t set, uint64_t clear, uint64_t propagation)
 {
     struct mount_attr attr = {.attr_set = set, .attr_clr = clear, .propagation = propagation};
 
-    return result(syscall(SYS_mount_setattr, fd, path, flags, &attr, sizeof attr));
+    return AGAIN(syscall(SYS_mount_setattr, fd, path, flags, &attr, sizeof attr));
 }
 
 int sys_fsopen(const char *fstype)
 {
-    return result(syscall(SYS_fsopen, fstype, FSOPEN_CLOEXEC));
+    return AGAIN(syscall(SYS_fsopen, fstype, FSOPEN_CLOEXEC));
 }
 
 int sys_fsconfig_string(int fd, const char *key, const char *value)
 {
-    return result(syscall(SYS_fsconfig, fd, FSCONFIG_SET_STRING, key, value, 0));
+    return AGAIN(syscall(SYS_fsconfig, fd, FSCONFIG_SET_STRING, key, value, 0));
 }
 
 int sys_fsconfig_create(int fd)
 {
-    return result(syscall(SYS_fsconfig, fd, FSCONFIG_CMD_CREATE, NULL, NULL, 0));
+    return AGAIN(syscall(SYS_fsconfig, fd, FSCONFIG_CMD_CREATE, NULL, NULL, 0));
 }
 
 int sys_fsmount(int fd, unsigned attr)
 {
-    return result(syscall(SYS_fsmount, fd, FSMOUNT_CLOEXEC, attr));
+    return AGAIN(syscall(SYS_fsmount, fd, FSMOUNT_CLOEXEC, attr));
 }
 
 int sys_pivot_root(const char *new_root, const char *put_old)
 {
-    return result(syscall(SYS_pivot_root, new_root, put_old));
+    return AGAIN(syscall(SYS_pivot_root, new_root, put_old));
 }
 
 int sys_umount_detach(const char *path)
 {
-    return result(syscall(SYS_umount2, path, SYS_MNT_DETACH));
+    return AGAIN(syscall(SYS_umount2, path, SYS_MNT_DETACH));
 }
 
 int sys_close_range(unsigned first, unsigned last)
 {
-    return result(syscall(SYS_close_range, first, last, 0));
+    return AGAIN(syscall(SYS_close_range, first, last, 0));
 }
 
 int sys_session_keyring(void)
@@ -143,14 +145,14 @@ static ssize_t read_text(int fd, char *buffer, size_t size)
 
 ssize_t sys_read_file(int dirfd, const char *path, char *buffer, size_t size)
 {
-    SYS_CLOSES int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    SYS_CLOSES int fd = SYS_AGAIN(openat(dirfd, path, O_RDONLY | O_CLOEXEC | O_NOCTTY));
 
     return fd < 0 ? -errno : read_text(fd, buffer, size);
 }
 
 int sys_write_file(int dirfd, const char *path, const char *text)
 {
-    SYS_CLOSES int fd = openat(dirfd, path, O_WRONLY | O_CLOEXEC | O_NOCTTY);
+    SYS_CLOSES int fd = SYS_AGAIN(openat(dirfd, path, O_WRONLY | O_CLOEXEC | O_NOCTTY));
     size_t length = 0;
     ssize_t put;
 
@@ -158,9 +160,7 @@ int sys_write_file(int dirfd, const char *path, const char *text)
         return -errno;
     while (text[length])
         length++;
-    do
-        put = write(fd, text, length);
-    while (put < 0 && errno == EINTR);
+    put = SYS_AGAIN(write(fd, text, length));
     if (put < 0)
         return -errno;
     return (size_t)put == length ? 0 : -EIO;
@@ -169,7 +169,7 @@ int sys_write_file(int dirfd, const char *path, const char *text)
 int sys_inode(int dirfd, const char *path, int flags, struct sys_inode *out)
 {
     struct statx now;
-    int error = result(syscall(SYS_statx, dirfd, path, flags | AT_STATX_DONT_SYNC, STATX_BASIC_STATS, &now));
+    int error = AGAIN(syscall(SYS_statx, dirfd, path, flags | AT_STATX_DONT_SYNC, STATX_BASIC_STATS, &now));
 
     if (error < 0)
         return error;
@@ -253,7 +253,7 @@ int sys_next_name(struct sys_names *names, const char **name)
 
     do {
         if (names->at >= names->got) {
-            names->got = result(syscall(SYS_getdents64, names->dir, names->buffer, sizeof names->buffer));
+            names->got = AGAIN(syscall(SYS_getdents64, names->dir, names->buffer, sizeof names->buffer));
             names->at = 0;
             if (names->got <= 0)
                 return (int)names->got;
