@@ -1,4 +1,4 @@
-/* outcome: what was seen of a run. Filled by supervise and main, read by report. */
+/* outcome: what was seen of a run. Filled by supervise and main, read by record and report. */
 #ifndef BIVY_OUTCOME_H
 #define BIVY_OUTCOME_H
 
@@ -37,5 +37,13 @@ struct outcome {
     } out, err;
     char residue[256]; /* "" or what could not be removed and why */
 };
+
+/* As the record has it: "exited", "timeout", ... */
+const char *outcome_name(enum outcome_kind kind);
+/* "SIGTERM" for 15, "SIG40" for one without a name, written to text, which it gives. */
+enum { OUTCOME_SIGNAL_TEXT = 16 };
+const char *outcome_signal_name(int number, char text[OUTCOME_SIGNAL_TEXT]);
+/* bivy's own exit status (124 timeout, 125 set-up, 126, 127, 128+n). */
+int outcome_status(const struct outcome *outcome);
 
 #endif

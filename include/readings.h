@@ -26,7 +26,31 @@ uint64_t readings_oom_kills(const struct cgroup *cgroup);
 /* The name of the last one, from the kernel log: 1 found, 0 not (no right to read it, or rate-limited). */
 int readings_oom_victim(const struct cgroup *cgroup, char *name, size_t size);
 
-/* The number behind `key ` at the start of a line of a flat keyed file (cgroup-v2.rst). Pure. */
+/* --- Pure (readings_parse.c): what the texts of these files say. All texts are NUL-terminated. A number is believed
+ * only where its line is digits to the end, ended, and it fits; only then is *out written. --- */
+
+/* The number behind `key ` in a flat keyed file (cgroup-v2.rst). Of two lines of one key the first counts. */
 bool readings_keyed(const char *text, const char *key, uint64_t *out);
+
+/* The number that is all there is in a file. */
+bool readings_single(const char *text, uint64_t *out);
+
+/* Do the length bytes of text say exactly what was written, expected and a newline? */
+bool readings_same(const char *text, size_t length, const char *expected);
+
+/* The texts that readings_take found; NULL: there is no such file. */
+struct readings_texts {
+    const char *oom;          /* memory.events; memory.oom_control on v1 */
+    const char *memory_peak;  /* memory.peak; memory.max_usage_in_bytes on v1 */
+    const char *pids_peak, *pids_events;
+    const char *cpu;          /* cpu.stat of v2, which every cgroup has, with or without the controller */
+    const char *cpu_v1;       /* cpu.stat of v1: the throttling then counts from here */
+};
+void readings_parse(const struct readings_texts *texts, struct readings *readings);
+
+/* The name of the victim, where record, one of /dev/kmsg (Documentation/ABI/testing/dev-kmsg), says that the kernel has
+ * killed a process of the leaf at path for its memory limit. The name is as the log has it, odd bytes as \xNN; cut off
+ * to fit. */
+bool readings_oom_name(const char *record, const char *path, char *name, size_t size);
 
 #endif

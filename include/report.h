@@ -1,4 +1,4 @@
-/* report: outcome or fault -> record (JSON) and what people read on stderr. With main the only room that prints. */
+/* report: where the record goes, and what people read on stderr. With main the only room that prints. */
 #ifndef BIVY_REPORT_H
 #define BIVY_REPORT_H
 
@@ -29,8 +29,5 @@ void report_release(struct report *report);
 void report_fault(const struct fault *fault, uint64_t by);
 /* One line for people: outcome, time, peak memory. */
 void report_summary(const struct plan *plan, const struct outcome *outcome, uint64_t by);
-
-/* bivy's own exit status for an outcome (124 timeout, 125 set-up, 126, 127, 128+n). */
-int report_status(const struct outcome *outcome);
 
 #endif

@@ -2,10 +2,10 @@
 
 #include <errno.h>
 #include <stdio.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "options.h"
+#include "readings.h"
 #include "sys.h"
 #include "weaken.h"
 
@@ -79,9 +79,7 @@ static bool read_back(int dir, const char *file, const char *expected)
     char text[VALUE_TEXT + 16];
     ssize_t got = sys_read_file(dir, file, text, sizeof text);
 
-    if (got > 0 && text[got - 1] == '\n')
-        text[got - 1] = '\0';
-    return got > 0 && !strcmp(text, expected);
+    return got > 0 && readings_same(text, (size_t)got, expected);
 }
 
 /* 0 done; 1 not enforced and allowed so; -errno. */

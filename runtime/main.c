@@ -184,7 +184,7 @@ static int run_main(const struct spec *spec, const struct fault *early)
         outcome.fault = *early;
     }
     undo(&host, &outcome);
-    status = report_status(&outcome);
+    status = outcome_status(&outcome);
     by = outcome.answer_by ? outcome.answer_by : sys_now() + LAST_WORDS;
     /* First what a program reads. */
     if (report_write(&host.report, spec, host.plan.id[0] ? &host.plan : NULL, &outcome, by, &trouble) < 0) {

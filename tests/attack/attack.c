@@ -1,6 +1,6 @@
 /* attack: what takes more than one process inside to try: two sandboxes side by side, a workspace that was prepared by
  * an attacker, and every way to use up a limit while a neighbour goes on working. The attacks of one process are in
- * runtime/selftest.c, which `bivy selftest` runs, and which runs here as an ordinary command as well. */
+ * runtime/selftest/, which `bivy selftest` runs, and which runs here as an ordinary command as well. */
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>

@@ -11,7 +11,7 @@ import sys
 top = pathlib.Path(sys.argv[1])
 text = (top / "docs/SECURITY.md").read_text()
 sources = {path.stem: path.read_text() for pattern in ("tests/integration/*.c", "tests/attack/*.c") for path in top.glob(pattern)}
-probes = "".join(path.read_text() for path in top.glob("runtime/selftest*.c"))
+probes = "".join(path.read_text() for path in top.glob("runtime/selftest/*.c"))
 rows = re.findall(r"^\| (\d+) \| ([^|]*)\| ([^|]*)\|$", text, re.MULTILINE)
 builds = "".join(path.read_text() for path in top.glob("tests/*/meson.build"))
 points = []

@@ -1,0 +1,233 @@
+#include "record.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#include "options.h"
+#include "seccomp_filter.h"
+#include "version.h"
+
+#define COMMAND_WORDS 64
+#define WORD_BYTES 256
+
+static void write_time(struct json *json, const char *name, int64_t wall)
+{
+    char text[48], whole[32];
+    time_t seconds = (time_t)(wall / 1000000000);
+    struct tm utc;
+
+    gmtime_r(&seconds, &utc);
+    strftime(whole, sizeof whole, "%Y-%m-%dT%H:%M:%S", &utc);
+    snprintf(text, sizeof text, "%s.%03dZ", whole, (int)(wall % 1000000000 / 1000000));
+    json_string(json, name, text);
+}
+
+/* ns as milliseconds with three decimals, or null. */
+static void write_ms(struct json *json, const char *name, bool known, uint64_t ns)
+{
+    if (known)
+        json_thousandths(json, name, ns / 1000);
+    else
+        json_null(json, name);
+}
+
+static void write_known(struct json *json, const char *name, bool known, uint64_t value)
+{
+    if (known)
+        json_number(json, name, value);
+    else
+        json_null(json, name);
+}
+
+static void write_error(struct json *json, const struct outcome *outcome)
+{
+    const struct fault *fault = &outcome->fault;
+
+    if (!fault->what[0]) {
+        json_null(json, "error");
+        return;
+    }
+    json_open(json, "error", '{');
+    json_string(json, "stage", stage_name(fault->stage));
+    json_string(json, "errno", errno_name(fault->errnum));
+    json_string(json, "message", fault->what);
+    json_string(json, "hint", fault->hint[0] ? fault->hint : NULL);
+    json_close(json, '}');
+}
+
+static void write_command(struct json *json, char **argv)
+{
+    json_open(json, "command", '[');
+    for (int i = 0; argv && argv[i] && i < COMMAND_WORDS; i++)
+        json_bytes(json, NULL, argv[i], strnlen(argv[i], WORD_BYTES));
+    json_close(json, ']');
+}
+
+static bool enforced(const struct outcome *outcome, enum limit limit)
+{
+    return outcome->have_readings && outcome->enforced & 1u << limit;
+}
+
+static void write_limits_hit(struct json *json, const struct plan *plan, const struct outcome *outcome)
+{
+    const struct readings *readings = &outcome->readings;
+
+    json_open(json, "limits_hit", '[');
+    /* At the limit the kernel takes pages back before it kills: the command was held up by it all the same. */
+    if (outcome->have_readings && (readings->oom_kills > 0 || (plan && readings->have_peak && readings->memory_peak >= plan->memory)))
+        json_string(json, NULL, "memory");
+    if (outcome->have_readings && readings->throttled_periods > 0)
+        json_string(json, NULL, "cpu");
+    if (outcome->have_readings && readings->pids_denied > 0)
+        json_string(json, NULL, "pids");
+    if (outcome->kind == OUTCOME_TIMEOUT || outcome->kind == OUTCOME_STUCK)
+        json_string(json, NULL, "timeout");
+    if (outcome->kind == OUTCOME_OUTPUT_LIMIT || (plan && plan->max_output != SPEC_UNLIMITED &&
+                                                  (outcome->out.seen > plan->max_output || outcome->err.seen > plan->max_output)))
+        json_string(json, NULL, "output");
+    json_close(json, ']');
+}
+
+static void write_stream(struct json *json, const char *name, uint64_t seen, uint64_t passed, bool truncated)
+{
+    json_open(json, name, '{');
+    json_number(json, "seen_bytes", seen);
+    json_number(json, "passed_bytes", passed);
+    json_bool(json, "truncated", truncated);
+    json_close(json, '}');
+}
+
+static void write_isolation(struct json *json, const struct plan *plan, const struct outcome *outcome)
+{
+    static const char *const sets[5] = {"inheritable", "permitted", "effective", "bounding", "ambient"};
+    static const char *const modes[3] = {"none", "strict", "filter"};
+    const struct readback *seen = &outcome->readback;
+    char text[32];
+
+    if (!outcome->ready) {
+        json_null(json, "isolation");
+        return;
+    }
+    json_open(json, "isolation", '{');
+    json_number(json, "uid", seen->uid);
+    json_number(json, "gid", seen->gid);
+    json_number(json, "groups", seen->groups);
+    json_number(json, "host_uid", plan->host_uid);
+    json_number(json, "host_gid", plan->host_gid);
+    json_open(json, "capabilities", '{');
+    for (int i = 0; i < 5; i++) {
+        snprintf(text, sizeof text, "%016llx", (unsigned long long)seen->caps[i]);
+        json_string(json, sets[i], text);
+    }
+    json_close(json, '}');
+    json_bool(json, "no_new_privs", seen->no_new_privs == 1);
+    json_string(json, "seccomp", modes[seen->seccomp <= 2 ? seen->seccomp : 0]);
+    json_number(json, "seccomp_filters", seen->seccomp_filters);
+    json_string(json, "seccomp_policy", seccomp_filter_sha256);
+    json_open(json, "namespaces", '{');
+    for (size_t i = 0; i < POLICY_NAMESPACES; i++)
+        json_number(json, policy_namespaces[i].name, seen->namespaces[i]);
+    json_close(json, '}');
+    json_number(json, "mounts", seen->mounts);
+    snprintf(text, sizeof text, "%u:%u", seen->root_major, seen->root_minor);
+    json_string(json, "root_device", text);
+    json_number(json, "network_links", seen->links);
+    json_bool(json, "loopback_up", seen->loopback_up == 1);
+    json_number(json, "descriptors", seen->descriptors);
+    json_number(json, "processors", seen->processors);
+    json_string(json, "cgroup", seen->cgroup);
+    json_close(json, '}');
+}
+
+static void write_workspace(struct json *json, const struct spec *spec, const struct plan *plan, const struct outcome *outcome)
+{
+    const struct place *place = plan ? plan->workspace : NULL;
+    bool failed = outcome->kind == OUTCOME_SETUP_FAILED && outcome->fault.stage == STAGE_WORKSPACE;
+
+    if (!spec->workspace) {
+        json_null(json, "workspace");
+        return;
+    }
+    json_open(json, "workspace", '{');
+    json_string(json, "path", place ? place->path : spec->workspace);
+    json_string(json, "fstype", place && place->fstype[0] ? place->fstype : NULL);
+    write_known(json, "owner_uid", place, place ? place->uid : 0);
+    write_known(json, "owner_gid", place, place ? place->gid : 0);
+    json_string(json, "error", outcome->kind == OUTCOME_STUCK ? "io_stuck" : failed ? outcome->fault.what : NULL);
+    json_close(json, '}');
+}
+
+static void write_readings(struct json *json, const struct spec *spec, const struct outcome *outcome)
+{
+    const struct readings *readings = &outcome->readings;
+    bool known = outcome->have_readings;
+
+    json_open(json, "times", '{');
+    write_time(json, "started", outcome->started_wall);
+    write_ms(json, "setup_ms", outcome->ran, outcome->ready_at - outcome->started);
+    write_ms(json, "wall_ms", outcome->ran && outcome->ended_at, outcome->ended_at - outcome->ready_at);
+    write_ms(json, "cpu_user_ms", known && readings->have_cpu, readings->cpu_user);
+    write_ms(json, "cpu_system_ms", known && readings->have_cpu, readings->cpu_system);
+    write_ms(json, "throttled_ms", known && readings->have_throttled, readings->throttled);
+    write_ms(json, "timeout_ms", true, spec->timeout);
+    json_close(json, '}');
+
+    json_open(json, "memory", '{');
+    write_known(json, "limit_bytes", enforced(outcome, LIMIT_MEMORY), spec->memory);
+    write_known(json, "peak_bytes", known && readings->have_peak, readings->memory_peak);
+    write_known(json, "oom_kills", enforced(outcome, LIMIT_MEMORY), readings->oom_kills);
+    json_string(json, "oom_victim", outcome->victim[0] ? outcome->victim : NULL);
+    json_close(json, '}');
+
+    json_open(json, "cpu", '{');
+    if (enforced(outcome, LIMIT_CPU))
+        json_thousandths(json, "limit", spec->cpu);
+    else
+        json_null(json, "limit");
+    write_known(json, "throttled_periods", known && readings->have_throttled, readings->throttled_periods);
+    json_close(json, '}');
+
+    json_open(json, "pids", '{');
+    write_known(json, "limit", enforced(outcome, LIMIT_PIDS), spec->pids);
+    write_known(json, "peak", known && readings->have_pids_peak, readings->pids_peak);
+    write_known(json, "denied", known && readings->have_pids, readings->pids_denied);
+    json_close(json, '}');
+}
+
+void record_write(struct json *json, const struct spec *spec, const struct plan *plan, const struct outcome *outcome)
+{
+    bool exited = outcome->have_status && WIFEXITED(outcome->wait_status);
+    bool signaled = outcome->have_status && WIFSIGNALED(outcome->wait_status);
+    char text[OUTCOME_SIGNAL_TEXT];
+
+    json_open(json, NULL, '{');
+    json_number(json, "schema", 1);
+    json_string(json, "bivy", BIVY_VERSION);
+    json_string(json, "id", plan ? plan->id : NULL);
+    json_string(json, "outcome", outcome_name(outcome->kind));
+    write_known(json, "exit_code", exited, exited ? (uint64_t)WEXITSTATUS(outcome->wait_status) : 0);
+    write_known(json, "signal", signaled, signaled ? (uint64_t)WTERMSIG(outcome->wait_status) : 0);
+    json_string(json, "signal_name", signaled ? outcome_signal_name(WTERMSIG(outcome->wait_status), text) : NULL);
+    json_number(json, "bivy_exit", (uint64_t)outcome_status(outcome));
+    write_error(json, outcome);
+    write_command(json, spec->argv);
+    write_readings(json, spec, outcome);
+    write_stream(json, "stdout", outcome->out.seen, outcome->out.passed, outcome->out.truncated);
+    write_stream(json, "stderr", outcome->err.seen, outcome->err.passed, outcome->err.truncated);
+    write_limits_hit(json, plan, outcome);
+    json_open(json, "unenforced", '[');
+    for (int l = 0; l < LIMIT_COUNT; l++)
+        if (outcome->have_readings && !enforced(outcome, (enum limit)l))
+            json_string(json, NULL, limit_name((enum limit)l));
+    json_close(json, ']');
+    write_isolation(json, plan, outcome);
+    write_workspace(json, spec, plan, outcome);
+    json_open(json, "residue", '[');
+    if (outcome->residue[0])
+        json_string(json, NULL, outcome->residue);
+    json_close(json, ']');
+    json_close(json, '}');
+    json_newline(json);
+}

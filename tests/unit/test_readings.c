@@ -1,0 +1,260 @@
+/* readings: what a leaf's files say, as kernels write them and as they never should, and whom the kernel log names. */
+#include "unit.h"
+
+#include "readings.h"
+
+static const uint64_t untouched = UINT64_C(0x5a5a5a5a5a5a5a5a);
+
+/* The text in a copy of exact size. */
+static bool keyed(const char *text, const char *key, uint64_t *out)
+{
+    char *copy = copy_text(text);
+
+    *out = untouched;
+    bool found = readings_keyed(copy, key, out);
+    free(copy);
+    if (!found)
+        assert_int_equal(*out, untouched);
+    return found;
+}
+
+static bool single(const char *text, uint64_t *out)
+{
+    char *copy = copy_text(text);
+
+    *out = untouched;
+    bool found = readings_single(copy, out);
+    free(copy);
+    if (!found)
+        assert_int_equal(*out, untouched);
+    return found;
+}
+
+static void keyed_files(void **state)
+{
+    static const char v1[] = "oom_kill_disable 0\nunder_oom 1\noom_kill 2\n";
+    static const char v2[] = "low 0\nhigh 0\nmax 31\noom 2\noom_kill 1\noom_group_kill 4\n";
+    uint64_t value;
+
+    (void)state;
+    assert_true(keyed(v1, "oom_kill", &value));
+    assert_int_equal(value, 2);
+    assert_true(keyed(v1, "oom_kill_disable", &value));
+    assert_int_equal(value, 0);
+    assert_true(keyed(v2, "oom_kill", &value));
+    assert_int_equal(value, 1);
+    assert_true(keyed(v2, "max", &value));
+    assert_int_equal(value, 31);
+    assert_true(keyed(v2, "oom_group_kill", &value));
+    assert_int_equal(value, 4);
+    assert_false(keyed(v2, "kill", &value));
+    assert_false(keyed(v2, "oom_kil", &value));
+    assert_false(keyed(v2, "oom_kill 1", &value)); /* a key holds no blank */
+    assert_false(keyed("", "max", &value));
+    assert_false(keyed("\n", "max", &value));
+    assert_true(keyed("\n\nmax 3\n", "max", &value));
+    assert_true(keyed("max 3\nmax 4\n", "max", &value));
+    assert_int_equal(value, 3);
+    assert_false(keyed("max x\nmax 4\n", "max", &value));
+}
+
+static void numbers(void **state)
+{
+    static const char *const bad[] = {
+        "", "\n", "-1\n", "+1\n", " 1\n", "1 \n", "1 2\n", "max\n", "1.5\n", "0x10\n", "1e3\n", "1\r\n", "\n5\n", "1",
+        "123", "18446744073709551616\n", "18446744073709551620\n", "99999999999999999999\n",
+        "100000000000000000000000000000000000000000\n"};
+    static const struct {
+        const char *text;
+        uint64_t value;
+    } good[] = {{"0\n", 0}, {"7\n", 7}, {"0007\n", 7}, {"18446744073709551615\n", UINT64_MAX},
+                {"00000000000000000000000000018446744073709551615\n", UINT64_MAX}};
+    uint64_t value;
+    char text[128];
+
+    (void)state;
+    for (size_t i = 0; i < LENGTH(bad); i++) {
+        assert_false(single(bad[i], &value));
+        snprintf(text, sizeof text, "a 1\nkey %s", bad[i]);
+        assert_false(keyed(text, "key", &value));
+    }
+    for (size_t i = 0; i < LENGTH(good); i++) {
+        assert_true(single(good[i].text, &value));
+        assert_true(value == good[i].value);
+        snprintf(text, sizeof text, "a 1\nkey %s", good[i].text);
+        assert_true(keyed(text, "key", &value));
+        assert_true(value == good[i].value);
+    }
+    assert_false(single("1\n2\n", &value)); /* more than one number */
+    assert_false(single("1\n\n", &value));
+}
+
+/* What was believed before: a number cut off, wrapped round, or taken from the next line. Kept by name in the fuzz
+ * corpus too. */
+static void regressions(void **state)
+{
+    uint64_t value;
+
+    (void)state;
+    assert_false(keyed("oom_kill -1\n", "oom_kill", &value));           /* signs */
+    assert_false(keyed("oom_kill \n7\n", "oom_kill", &value));          /* number-on-the-next-line */
+    assert_false(keyed("oom_kill 18446744073709551616\n", "oom_kill", &value)); /* number-too-large */
+    assert_false(keyed("oom_kill 1", "oom_kill", &value));              /* number-cut-off */
+    assert_false(single("12 13\n", &value));                            /* words-for-numbers */
+}
+
+static void every_file(void **state)
+{
+    const struct readings_texts v2 = {
+        .oom = "max 3\noom_kill 1\n",
+        .memory_peak = "268435456\n",
+        .pids_peak = "50\n",
+        .pids_events = "max 17\n",
+        .cpu = "usage_usec 52340\nuser_usec 41200\nsystem_usec 11140\nnr_periods 12\nnr_throttled 5\n"
+               "throttled_usec 230117\n",
+    };
+    struct readings got;
+
+    (void)state;
+    memset(&got, 0x5a, sizeof got);
+    readings_parse(&v2, &got);
+    assert_int_equal(got.oom_kills, 1);
+    assert_true(got.have_peak);
+    assert_int_equal(got.memory_peak, 268435456);
+    assert_true(got.have_pids_peak);
+    assert_int_equal(got.pids_peak, 50);
+    assert_true(got.have_pids);
+    assert_int_equal(got.pids_denied, 17);
+    assert_true(got.have_cpu);
+    assert_int_equal(got.cpu_user, 41200000);
+    assert_int_equal(got.cpu_system, 11140000);
+    assert_true(got.have_throttled);
+    assert_int_equal(got.throttled, 230117000);
+    assert_int_equal(got.throttled_periods, 5);
+
+    struct readings_texts hybrid = v2; /* throttled_time is in ns */
+    hybrid.cpu = "usage_usec 3\nuser_usec 2\nsystem_usec 1\n";
+    hybrid.cpu_v1 = "nr_periods 7\nnr_throttled 3\nthrottled_time 121000342\n";
+    readings_parse(&hybrid, &got);
+    assert_true(got.have_cpu && got.have_throttled);
+    assert_int_equal(got.cpu_user, 2000);
+    assert_int_equal(got.throttled, 121000342);
+    assert_int_equal(got.throttled_periods, 3);
+
+    hybrid.cpu_v1 = NULL; /* nobody tells of throttling */
+    readings_parse(&hybrid, &got);
+    assert_true(got.have_cpu && !got.have_throttled);
+}
+
+static void unknown_stays_unknown(void **state)
+{
+    const struct readings_texts none = {0};
+    const struct readings_texts junk = {"oom_kill max\n", "max\n",         "",
+                                        "populated 1\n",  "user_usec 1\n", "nr_throttled 1\n"};
+    const struct readings_texts huge = {
+        .cpu = "user_usec 18446744073709552\nsystem_usec 1\nthrottled_usec 1\nnr_throttled 1\n"};
+    struct readings got;
+
+    (void)state;
+    memset(&got, 0x5a, sizeof got);
+    readings_parse(&none, &got);
+    assert_int_equal(got.oom_kills, 0);
+    assert_false(got.have_peak || got.have_pids_peak || got.have_pids || got.have_cpu || got.have_throttled);
+    memset(&got, 0x5a, sizeof got);
+    readings_parse(&junk, &got);
+    assert_int_equal(got.oom_kills, 0);
+    assert_false(got.have_peak || got.have_pids_peak || got.have_pids || got.have_cpu || got.have_throttled);
+    readings_parse(&huge, &got); /* more than 64 bits of ns */
+    assert_false(got.have_cpu);
+    assert_true(got.have_throttled);
+}
+
+static void read_back(void **state)
+{
+    static const struct {
+        const char *text, *expected;
+        bool same;
+    } rows[] = {{"50\n", "50", true},      {"50000 100000\n", "50000 100000", true}, {"\n", "", true},
+                {"50", "50", false},       {"50\n\n", "50", false},                  {"5\n", "50", false},
+                {"50 \n", "50", false},    {"max\n", "50", false},                   {"", "50", false},
+                {"", "", false},           {"51\n", "50", false},                    {"500\n", "50", false}};
+
+    (void)state;
+    for (size_t i = 0; i < LENGTH(rows); i++) {
+        char *text = copy_bytes(rows[i].text, strlen(rows[i].text)); /* no NUL behind it */
+        assert_int_equal(readings_same(text, strlen(rows[i].text), rows[i].expected), rows[i].same);
+        free(text);
+    }
+    assert_false(readings_same("50\0\n", 4, "50"));
+}
+
+#define LEAF "/bivy/bivy-3q4fjm6hu3ne"
+#define RECORD(group, task, rest)                                                                                  \
+    "6,59683,11225023018,-;oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),cpuset=/,mems_allowed=0,oom_memcg=" \
+    group ",task_memcg=" task ",task=" rest
+
+static const char *victim(const char *record, const char *path)
+{
+    static char name[32];
+    char *copy = copy_text(record);
+
+    strcpy(name, "untouched");
+    bool found = readings_oom_name(copy, path, name, sizeof name);
+    free(copy);
+    if (!found)
+        assert_string_equal(name, "untouched");
+    return found ? name : NULL;
+}
+
+static void victims(void **state)
+{
+    (void)state;
+    assert_string_equal(victim(RECORD(LEAF, LEAF, "payload,pid=407,uid=12345\n"), LEAF), "payload");
+    assert_string_equal(victim(RECORD(LEAF, LEAF, "a,pid=1,uid=0,pid=407,uid=12345\n"), LEAF), "a,pid=1,uid=0");
+    assert_string_equal(victim(RECORD(LEAF, LEAF, ",pid=407,uid=12345\n"), LEAF), "");
+    /* as the log has it */
+    assert_string_equal(victim(RECORD(LEAF, LEAF, "\\x1b[31m,pid=407,uid=12345\n"), LEAF), "\\x1b[31m");
+    assert_string_equal(victim("6,1,2,-,caller=T7;oom-kill:x,oom_memcg=" LEAF ",task_memcg=" LEAF ",task=y,pid=1\n",
+                               LEAF), "y");
+
+    assert_null(victim(RECORD(LEAF, LEAF, "payload,pid=407,uid=12345\n"), LEAF "x"));
+    assert_null(victim(RECORD(LEAF, LEAF, "payload,pid=407,uid=12345\n"), "/bivy/bivy-3q4fjm6hu3n"));
+    /* a parent's limit, not the leaf's */
+    assert_null(victim(RECORD("/bivy", LEAF, "payload,pid=407,uid=12345\n"), LEAF));
+    assert_null(victim(RECORD(LEAF, LEAF, "payload\n"), LEAF)); /* cut off */
+    assert_null(victim("4,59604,11225022716,-;payload invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL)\n", LEAF));
+    assert_null(victim("6,1,2,-;oom-kill:x,global_oom,task_memcg=" LEAF ",task=x,pid=1\n", LEAF));
+    assert_null(victim("", LEAF));
+    assert_null(victim("oom-kill:", LEAF));
+    /* what somebody says is not what the kernel says */
+    assert_null(victim("6,1,2,-;x oom-kill:,oom_memcg=" LEAF ",task_memcg=" LEAF ",task=x,pid=1\n", LEAF));
+}
+
+/* A cgroup parent may be called anything; a process's name may say anything. */
+static void imitations(void **state)
+{
+    static const char parent[] = "/a,task=b/bivy-3q4fjm6hu3ne"; /* oom-parent-called-like-a-task */
+    char record[512], name[8];
+
+    (void)state;
+    snprintf(record, sizeof record, "6,1,2,-;oom-kill:x,oom_memcg=%s,task_memcg=%s,task=payload,pid=1,uid=2\n", parent,
+             parent);
+    assert_string_equal(victim(record, parent), "payload");
+    /* oom-name-imitates-leaf */
+    assert_null(victim(RECORD("/other", "/other", ",oom_memcg=" LEAF ",task_memcg=" LEAF ",task=evil,pid=1,uid=2\n"),
+                       LEAF));
+    assert_true(readings_oom_name(RECORD(LEAF, LEAF, "a long name,pid=1,uid=2\n"), LEAF, name, sizeof name));
+    assert_string_equal(name, "a long "); /* cut off to fit */
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(keyed_files), cmocka_unit_test(numbers),
+        cmocka_unit_test(regressions), cmocka_unit_test(every_file),
+        cmocka_unit_test(unknown_stays_unknown), cmocka_unit_test(read_back),
+        cmocka_unit_test(victims), cmocka_unit_test(imitations),
+    };
+
+    return cmocka_run_group_tests_name("readings", tests, NULL, NULL);
+}
