@@ -134,6 +134,8 @@ static void on_message(struct run *run)
             break;
         }
     }
+    if (got == 0) /* nobody can say anything any more; left in poll(2), the hang-up would come back at once for as long as pid 1 dies */
+        sys_close(&run->launched->up);
 }
 
 static void on_signal(struct run *run)

@@ -1,5 +1,6 @@
-/* The JSON writer, as a little machine that the input drives: whatever is written must be valid. Each step is a byte: what to
- * write, and in its upper bits how many of the following bytes are the name and the value. */
+/* The JSON writer, as a little machine that the input drives: whatever is written must be valid. Each step is a byte:
+ * what to write, and in its upper bits how many of the following bytes are the name and the value. The same input once
+ * more as one string: read back, it must be what went in, save that U+FFFD stands for each byte that is no UTF-8. */
 #include "fuzz.h"
 
 #include "json.h"
@@ -39,8 +40,82 @@ static size_t take(struct input *input, size_t wanted, const uint8_t **bytes)
     return length;
 }
 
+/* How long the character at bytes is; 0: no UTF-8. Judged by decoding and encoding it again. */
+static size_t character(const uint8_t *bytes, size_t left)
+{
+    size_t length = *bytes < 0x80 ? 1 : *bytes >> 5 == 6 ? 2 : *bytes >> 4 == 14 ? 3 : *bytes >> 3 == 30 ? 4 : 0;
+    uint32_t point = length == 1 ? *bytes : length ? *bytes & (0x7fu >> length) : 0;
+    uint8_t again[4];
+
+    if (length == 0 || length > left)
+        return 0;
+    for (size_t i = 1; i < length; i++)
+        point = point << 6 | (bytes[i] & 0x3f);
+    if (point > 0x10ffff || (point & 0xfffff800) == 0xd800)
+        return 0;
+    size_t shortest = point < 0x80 ? 1 : point < 0x800 ? 2 : point < 0x10000 ? 3 : 4;
+    again[0] = (uint8_t)(shortest == 1 ? point : (0xf00u >> shortest & 0xff) | point >> (6 * (shortest - 1)));
+    for (size_t i = 1; i < shortest; i++)
+        again[i] = (uint8_t)(0x80 | (point >> (6 * (shortest - 1 - i)) & 0x3f));
+    return shortest == length && !memcmp(again, bytes, length) ? length : 0;
+}
+
+/* The character that a text holds at *at, which may be written as an escape; moves *at behind it. */
+static size_t read_character(const char **at, uint8_t out[4])
+{
+    static const char plain[] = "\"\\/bfnrt", meant[] = "\"\\/\b\f\n\r\t";
+    unsigned point;
+
+    if (**at != '\\') {
+        size_t length = character((const uint8_t *)*at, strlen(*at));
+        memcpy(out, *at, length);
+        *at += length;
+        return length;
+    }
+    if ((*at)[1] != 'u') {
+        out[0] = (uint8_t)meant[strchr(plain, (*at)[1]) - plain];
+        *at += 2;
+        return 1;
+    }
+    MUST(sscanf(*at + 2, "%4x", &point) == 1);
+    *at += 6;
+    if (point == 0xfffd) {
+        memcpy(out, "\xef\xbf\xbd", 3);
+        return 3;
+    }
+    MUST(point < 0x80);
+    out[0] = (uint8_t)point;
+    return 1;
+}
+
+static void check_string(const uint8_t *data, size_t size)
+{
+    struct json json = {0};
+    size_t where;
+
+    json_bytes(&json, NULL, (const char *)data, size);
+    MUST(!json.failed && strict_json(json.text, json.length, &where));
+    const char *at = json.text + 1;
+    for (size_t i = 0; i < size;) {
+        size_t length = character(data + i, size - i);
+        uint8_t got[4];
+        size_t count = read_character(&at, got);
+        if (length == 0)
+            MUST(count == 3 && !memcmp(got, "\xef\xbf\xbd", 3));
+        else
+            MUST(count == length && !memcmp(got, data + i, length));
+        i += length ? length : 1;
+    }
+    MUST(!strcmp(at, "\""));
+    for (at = json.text; *at; at++)
+        MUST((unsigned char)*at >= 0x20 && *at != 0x7f); /* no control byte as such */
+    json_release(&json);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+    check_string(data, size);
+
     struct input input = {data, size};
     struct json json = {0};
     char open[DEPTH];

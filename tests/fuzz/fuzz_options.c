@@ -1,73 +1,60 @@
-/* The command line and the profile. Input: words, each ended by NUL; an empty word ends the command line, and what follows is what
- * every --profile reads. A first byte of 'P' gives all the rest to options_profile instead. */
-#include "fuzz.h"
+/* The command line. Input: words, each ended by NUL; an empty word ends the command line, and what follows is what
+ * every --profile reads. Whatever is accepted must mean the same when each option is written in its other form. */
+#include "options_source.h"
 
-#include <fcntl.h>
-
-/* No file of this machine is to be read, and the one profile that bivy keeps for its life must be forgotten between two inputs:
- * so the source itself is here, and reads from the input. */
-#include "sys.h"
-static ssize_t fuzz_read_file(int dirfd, const char *path, char *buffer, size_t size);
-#define sys_read_file fuzz_read_file
-#include "../../runtime/options.c"
-
-static const char *profile;
-static size_t profile_length;
-static unsigned reads;
-
-static ssize_t fuzz_read_file(int dirfd, const char *path, char *buffer, size_t size)
+static bool is_flag(const char *name)
 {
-    MUST(dirfd == AT_FDCWD && path && *path);
-    if (strstr(path, "none"))
-        return -ENOENT;
-    if (profile_length + 1 > size)
-        return -EFBIG;
-    memcpy(buffer, profile, profile_length);
-    buffer[profile_length] = '\0';
-    reads++;
-    return (ssize_t)profile_length;
+    return !strcmp(name, "interactive") || !strcmp(name, "summary");
 }
 
-static void check_fault(const struct fault *fault)
+/* "--a=b" for "--a" "b" and the other way about, long names for letters, and "--" before the command. */
+static void check_other_forms(char **argv, const struct spec *spec)
 {
-    MUST(fault->stage == STAGE_OPTIONS);
-    MUST(fault->what[0] && memchr(fault->what, '\0', sizeof fault->what));
-    MUST(memchr(fault->hint, '\0', sizeof fault->hint));
-}
-
-static void check_numbers(const struct spec *spec)
-{
-    MUST(spec->memory >= 4 << 20 && spec->memory <= UINT64_C(1) << 40);
-    MUST(spec->cpu >= 10 && spec->cpu <= 512000);
-    MUST(spec->pids >= 2 && spec->pids <= 4194304);
-    MUST(spec->timeout >= 10000000 && spec->timeout <= UINT64_C(604800000000000));
-    MUST(spec->kill_after <= UINT64_C(3600000000000));
-    MUST(spec->scratch_inodes >= 64 && spec->open_files >= 16);
-    MUST(spec->max_output >= 1024);
-    MUST(spec->host_uid != 0 && (spec->host_uid < UINT32_MAX || spec->host_uid == SPEC_UNSET_ID));
-    MUST(spec->host_gid != 0 && (spec->host_gid < UINT32_MAX || spec->host_gid == SPEC_UNSET_ID));
-    MUST(spec->network == NETWORK_NONE || spec->network == NETWORK_LOOPBACK);
-    MUST(!(spec->unenforced >> LIMIT_COUNT));
-    for (size_t i = 0; i < spec->env_count; i++)
-        MUST(spec->env[i][0] && spec->env[i][0] != '=');
-}
-
-static void fuzz_profile(const uint8_t *data, size_t size)
-{
-    struct spec spec;
+    size_t words = 0, at = 2, count = 2;
+    struct spec other;
     struct fault fault;
-    char *text = fuzz_text(data, size);
 
-    options_defaults(&spec);
-    int result = options_profile(text, "fuzz", &spec, &fault);
-    if (result < 0)
-        check_fault(&fault);
-    check_numbers(&spec); /* a refused value leaves the field as it was */
-    options_release(&spec);
-    free(text);
+    while (argv[words])
+        words++;
+    char **form = calloc(2 * words + 2, sizeof *form);
+    MUST(form);
+    form[0] = fuzz_text(argv[0], strlen(argv[0]));
+    form[1] = fuzz_text(argv[1], strlen(argv[1]));
+    while (&argv[at] < spec->argv) {
+        const char *word = argv[at++], *equals = strchr(word, '=');
+        if (!strcmp(word, "--"))
+            break;
+        if (!strcmp(word, "-i")) {
+            form[count++] = fuzz_text("--interactive", 13);
+        } else if (word[1] != '-' || (!equals && !is_flag(word + 2))) {
+            const char *name = !strcmp(word, "-w") ? "--workspace" : !strcmp(word, "-e") ? "--env" : word;
+            size_t room = strlen(name) + strlen(argv[at]) + 2;
+            form[count] = malloc(room);
+            MUST(form[count]);
+            snprintf(form[count++], room, "%s=%s", name, argv[at++]);
+        } else if (equals) {
+            form[count++] = fuzz_text(word, (size_t)(equals - word));
+            form[count++] = fuzz_text(equals + 1, strlen(equals + 1));
+        } else {
+            form[count++] = fuzz_text(word, strlen(word));
+        }
+    }
+    MUST(&argv[at] == spec->argv); /* a walk by other means ends at the same word */
+    form[count++] = fuzz_text("--", 2);
+    size_t command = count;
+    for (; argv[at]; at++)
+        form[count++] = fuzz_text(argv[at], strlen(argv[at]));
+    MUST(parse_anew((int)count, form, &other, &fault) == 0);
+    MUST(other.verb == spec->verb && other.argv == &form[command]);
+    same_text(other.profile, spec->profile);
+    same_spec(spec, &other);
+    options_release(&other);
+    while (count)
+        free(form[--count]);
+    free(form);
 }
 
-static void fuzz_words(const uint8_t *data, size_t size)
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     char *argv[130] = {fuzz_text("bivy", 4)};
     int argc = 1;
@@ -88,11 +75,8 @@ static void fuzz_words(const uint8_t *data, size_t size)
     }
     profile = (const char *)data;
     profile_length = size;
-    memset(profile_text, 0, sizeof profile_text);
-    reads = 0;
 
-    int result = options_parse(argc, argv, &spec, &fault);
-    MUST(reads <= 1); /* the spec points into it */
+    int result = parse_anew(argc, argv, &spec, &fault);
     check_numbers(&spec);
     if (result < 0) {
         check_fault(&fault);
@@ -108,17 +92,11 @@ static void fuzz_words(const uint8_t *data, size_t size)
         MUST(!runs || !spec.workspace || *spec.workspace);
         MUST(!runs || !spec.report || *spec.report);
         MUST(!runs || !spec.cgroup_parent || *spec.cgroup_parent);
+        if (runs)
+            check_other_forms(argv, &spec);
     }
     options_release(&spec);
     while (argc)
         free(argv[--argc]);
-}
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
-{
-    if (size > 0 && data[0] == 'P')
-        fuzz_profile(data + 1, size - 1);
-    else
-        fuzz_words(data, size);
     return 0;
 }

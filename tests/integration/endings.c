@@ -67,6 +67,29 @@ static void one_that_ignores_sigterm_is_killed(void **state)
 }
 
 /* A whole tree that ignores everything, in sessions of its own. */
+/* While what was killed takes its time to die, bivy waits; it does not ask again and again. Counted from outside, by strace on bivy's
+ * own process (not on what it starts). */
+static void bivy_sleeps_while_a_sandbox_dies(void **state)
+{
+    static const char busy[] = "i=0; while [ $((i += 1)) -lt 40 ]; do (while :; do :; done) & done; exit 0";
+    char trace[4200], command[16384], *text;
+    size_t polls = 0;
+
+    (void)state;
+    snprintf(trace, sizeof trace, "%s/trace", harness.tmp);
+    snprintf(command, sizeof command,
+             "exec strace -o %s -e trace=poll %s run --rootfs %s --cgroup-parent %s --cpus 0.05 -- sh -c '%s' </dev/null >/dev/null", trace,
+             harness.bivy, harness.rootfs, harness.parent, busy);
+    assert_int_equal(system(command), 0);
+    text = file_read(trace, NULL);
+    assert_non_null(text);
+    for (const char *at = text; (at = strstr(at, "poll(")); at++)
+        polls++;
+    if (polls > 30) /* five were seen, and from 80 to 17,000 while it asked again and again */
+        harness_fail("%zu polls while the sandbox was torn down", polls);
+    unlink(trace);
+}
+
 static void a_timeout_takes_the_grandchildren(void **state)
 {
     const char *script = "for i in 1 2 3 4 5; do setsid ./payload stubborn > /dev/null & done; ./payload stubborn";
@@ -421,6 +444,7 @@ int main(int argc, char **argv)
         TEST(a_handler_gets_its_grace),
         TEST(one_that_ignores_sigterm_is_killed),
         TEST(a_timeout_takes_the_grandchildren),
+        TEST_ROOT(bivy_sleeps_while_a_sandbox_dies),
         TEST(children_die_with_the_main_process),
         TEST(signals_cancel),
         TEST(cancelling_kills_after_the_grace),

@@ -1,0 +1,6 @@
+#include "square.h"
+
+long square(long number)
+{
+    return number * number;
+}
