@@ -55,4 +55,8 @@ void streams_release(struct streams *streams);
 bool streams_over(const struct streams *streams, uint64_t limit);
 bool stream_truncated(const struct stream *stream);
 
+/* Unix sockets that only their own queue refers to outlive their process, hold its cgroup and count against its user until some Unix
+ * socket closes: closes one, so that the kernel collects them (unix(7), net/unix/garbage.c). */
+void streams_collect(void);
+
 #endif

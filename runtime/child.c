@@ -20,6 +20,8 @@
 #include "sys.h"
 #include "weaken.h"
 
+#define KEYRING_TRIES 600 /* of 5 ms */
+
 enum { UP = 3 }; /* where the command-to-be keeps its pipe up, close-on-exec */
 
 static struct rootfs tree = {.scratch = -1, .root = -1};
@@ -120,8 +122,9 @@ static int new_keyring(struct child *child, struct fault *fault)
     int before = sys_session_keyring(), joined = sys_join_session_keyring();
 
     (void)child;
-    /* The keyrings of sandboxes that have just ended count until an RCU grace period later. */
-    for (int tries = 0; joined == -EDQUOT && tries < 20; tries++) {
+    /* The keyrings of sandboxes that have ended count until the kernel's collector has come by, which on a busy host takes its time.
+     * --timeout ends this anyway. */
+    for (int tries = 0; joined == -EDQUOT && tries < KEYRING_TRIES; tries++) {
         poll(NULL, 0, 5);
         joined = sys_join_session_keyring();
     }

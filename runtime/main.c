@@ -129,6 +129,7 @@ static void undo(struct host *host, struct outcome *outcome)
         cgroup_reclaim(&host->cgroup);
     if (outcome->kind == OUTCOME_STUCK || outcome->kind == OUTCOME_SETUP_FAILED || cgroup_populated(&host->cgroup))
         cgroup_kill(&host->cgroup);
+    streams_collect();
     /* What is stuck will not go within any time that a caller would wait. */
     result = cgroup_remove(&host->cgroup, sys_now() + (outcome->kind == OUTCOME_STUCK ? 0 : 300000000u));
     if (result < 0)

@@ -425,3 +425,10 @@ bool stream_truncated(const struct stream *stream)
 {
     return stream->passed < stream->seen;
 }
+
+void streams_collect(void)
+{
+    SYS_CLOSES int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    (void)fd;
+}

@@ -234,6 +234,36 @@ static int bomb_fds_in_flight(void)
     }
 }
 
+static bool send_descriptor(int through, int fd)
+{
+    union {
+        struct cmsghdr header;
+        char room[CMSG_SPACE(sizeof(int))];
+    } control;
+    char word[] = "x";
+    struct iovec data = {word, 1};
+    struct msghdr message = {.msg_iov = &data, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+
+    control.header = (struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
+    memcpy(CMSG_DATA(&control.header), &fd, sizeof fd);
+    return sendmsg(through, &message, 0) == 1;
+}
+
+/* Leaves two thirds of what a user may have in flight, in circles that nobody can reach any more. */
+static int leave_crossed_sockets(const char *unused)
+{
+    (void)unused;
+    for (int i = 0; i < 220; i++) {
+        int pair[2];
+        if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair) || !send_descriptor(pair[0], pair[0]) || !send_descriptor(pair[1], pair[0]) ||
+            !send_descriptor(pair[1], pair[1])) {
+            say("pair %d: %s\n", i, strerrorname_np(errno));
+            return 1;
+        }
+    }
+    return 0;
+}
+
 static int bomb_ptys(void)
 {
     long count = 0;
@@ -648,6 +678,7 @@ static const struct {
     {"burn", burn},
     {"eat", eat},
     {"many", make_many},
+    {"crossed", leave_crossed_sockets},
 };
 
 int main(int argc, char **argv)
