@@ -25,6 +25,10 @@
     })
 enum { SYS_AGAIN_TRIES = 64 };
 
+/* Makes what the linker meant to be read-only after relocation (PT_GNU_RELRO, elf(5)) read-only: musl's start of a static program leaves
+ * that to the program. For the main program only, which is position-independent. */
+int sys_seal_relocations(void);
+
 /* clone3(2); flags and the rest as in struct clone_args. Fork semantics: no CLONE_VM. 0 in the child. */
 pid_t sys_clone3(struct clone_args *args);
 int sys_pidfd_send_signal(int pidfd, int signal);

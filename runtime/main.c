@@ -248,6 +248,11 @@ int main(int argc, char **argv)
 
     if (!standard_descriptors())
         return 125; /* no descriptor to say it on */
+    if ((status = sys_seal_relocations()) < 0) {
+        fault_set(&fault, STAGE_PLAN, -status, NULL, "bivy's own tables cannot be made read-only");
+        report_fault(&fault, sys_now() + LAST_WORDS);
+        return 125;
+    }
     signal(SIGPIPE, SIG_IGN); /* a reader that is gone, and a record beyond the caller's file size limit, are errors, not deaths */
     signal(SIGXFSZ, SIG_IGN);
     umask(077); /* whatever the caller's: what is made here, the leaf and the record, is made with a mode that says all */

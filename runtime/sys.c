@@ -1,12 +1,15 @@
 #include "sys.h"
 
+#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <link.h>
 #include <linux/ioprio.h>
 #include <linux/keyctl.h>
 #include <linux/seccomp.h>
 #include <linux/stat.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <time.h>
@@ -20,6 +23,21 @@ static int result(long value)
 }
 
 #define AGAIN(call) result(SYS_AGAIN(call))
+
+int sys_seal_relocations(void)
+{
+    extern const char __ehdr_start[] __attribute__((visibility("hidden"))); /* the linker puts it where the file begins */
+    const ElfW(Ehdr) *file = (const void *)__ehdr_start;
+    const ElfW(Phdr) *part = (const void *)(__ehdr_start + file->e_phoff);
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+
+    for (size_t i = 0; i < file->e_phnum; i++) {
+        uintptr_t begin = (uintptr_t)__ehdr_start + part[i].p_vaddr, end = begin + part[i].p_memsz;
+        if (part[i].p_type == PT_GNU_RELRO)
+            return AGAIN(mprotect((void *)(begin & -page), (end & -page) - (begin & -page), PROT_READ));
+    }
+    return -ENOEXEC;
+}
 
 pid_t sys_clone3(struct clone_args *args)
 {

@@ -326,7 +326,7 @@ static void digest(const struct sock_filter *program, size_t length, char hex[65
 static int write_source(const char *path, const char *symbol, enum seccomp_machine machine,
                         const struct sock_filter *program, size_t length)
 {
-    FILE *out = fopen(path, "w");
+    FILE *out = fopen(path, "we");
     char hex[65];
     int broken;
 

@@ -271,7 +271,7 @@ int attack_page_cache(void)
     char byte = 'X';
     int verdict;
 
-    if (file < 0 || pipe(ends) < 0)
+    if (file < 0 || pipe2(ends, O_CLOEXEC) < 0)
         return got("no file or pipe to try it with: %s", strerror(errno));
     void *shared = mmap(NULL, 4096, PROT_READ, MAP_SHARED, file, 0);
     verdict =

@@ -60,7 +60,7 @@ int attack_capability_sets(void)
 {
     static const char *const sets[] = {"CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"};
     char text[4096];
-    unsigned long long value;
+    unsigned long long value = 0;
 
     if (slurp("/proc/self/status", text, sizeof text) < 0)
         return got("/proc/self/status cannot be read: %s", strerror(errno));

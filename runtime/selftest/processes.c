@@ -93,7 +93,7 @@ int attack_pid_1_signals(void)
         syscall(424 /* pidfd_send_signal */, pidfd, signal, NULL, 0);
         syscall(SYS_tgkill, 1, 1, signal);
     }
-    if (pipe(ends) < 0 || (middle = fork()) < 0)
+    if (pipe2(ends, O_CLOEXEC) < 0 || (middle = fork()) < 0)
         return got("no process to look with: %s", strerror(errno));
     if (middle == 0) {
         orphan = fork();
