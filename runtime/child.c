@@ -20,7 +20,7 @@
 #include "sys.h"
 #include "weaken.h"
 
-#define KEYRING_TRIES 600 /* of 5 ms */
+#define KEYRING_TRIES 2000 /* of 5 ms */
 
 enum { UP = 3 }; /* where the command-to-be keeps its pipe up, close-on-exec */
 
