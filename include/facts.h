@@ -8,19 +8,11 @@
 #include <sys/types.h>
 
 #include "fault.h"
+#include "helper.h"
 #include "hierarchy.h"
+#include "place.h"
 #include "policy.h"
 #include "spec.h"
-
-struct place { /* a directory that will be bound into the sandbox */
-    char path[PATH_MAX]; /* absolute, as the caller named it */
-    int fd;              /* the checked directory; -1 when there is none. Owned: facts_release */
-    uint64_t device, inode;
-    uid_t uid;
-    gid_t gid;
-    mode_t mode;
-    char fstype[64];     /* from mountinfo, "" when it could not be told */
-};
 
 struct facts {
     uid_t euid;
@@ -30,6 +22,9 @@ struct facts {
     pid_t pid;       /* of the supervisor */
     struct hierarchies cgroups;
     struct place rootfs, workspace;
+    struct helper_left left;                /* the helper that checked the workspace, should it not have ended */
+    int stop;                               /* a descriptor of the caller's: readable when bivy is told to stop; -1: none */
+    char *mountinfo;                        /* of the supervisor; owned */
     uint64_t namespaces[POLICY_NAMESPACES]; /* inodes of the supervisor's own */
     cpu_set_t processors;                   /* the caller's affinity */
     bool terminal;                          /* the caller's stdout is a terminal */
@@ -40,7 +35,7 @@ int facts_host(struct facts *facts, struct fault *fault);
 
 /* Fills *facts for spec. 0 or -errno with *fault. facts must start as FACTS_NONE;
  * facts_release may be called in either case, and twice. */
-#define FACTS_NONE ((struct facts){.rootfs.fd = -1, .workspace.fd = -1})
+#define FACTS_NONE ((struct facts){.rootfs.fd = -1, .workspace.fd = -1, .stop = -1})
 int facts_gather(const struct spec *spec, struct facts *facts, struct fault *fault);
 void facts_release(struct facts *facts);
 

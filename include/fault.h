@@ -43,6 +43,7 @@ enum stage {
 struct fault {
     int32_t stage;
     int32_t errnum;
+    int32_t trouble; /* enum trouble of a workspace (trouble.h), else 0 */
     char what[512]; /* names the object; always NUL-terminated */
     char hint[384]; /* the mend, or "" */
 };

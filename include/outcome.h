@@ -8,6 +8,7 @@
 #include "readings.h"
 #include "fault.h"
 #include "message.h"
+#include "trouble.h"
 
 enum outcome_kind {
     OUTCOME_EXITED, OUTCOME_SIGNALED, OUTCOME_TIMEOUT, OUTCOME_OOM, OUTCOME_OUTPUT_LIMIT, OUTCOME_CANCELLED,
@@ -35,6 +36,12 @@ struct outcome {
         uint64_t seen, passed;
         bool truncated;
     } out, err;
+    enum trouble trouble; /* with the workspace, before, during or after the run */
+    struct {
+        bool asked;
+        uint64_t files, ns; /* brought to the server, and how long it took */
+        int error;          /* errno: 0 all of them; ETIMEDOUT: out of time */
+    } sync;
     char residue[256]; /* "" or what could not be removed and why */
 };
 

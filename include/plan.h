@@ -51,6 +51,8 @@ struct plan {
     bool affinity;
     cpu_set_t processors; /* what the command may run on */
     uint64_t timeout, kill_after, max_output, output_limit;
+    uint64_t sync;     /* ns for writing what changed to the workspace's server; 0: not asked for */
+    bool abort_stuck;
 
     char **env;        /* allocated, NULL-terminated */
     char **argv;       /* the caller's */

@@ -2,6 +2,9 @@
 #ifndef BIVY_REPORT_H
 #define BIVY_REPORT_H
 
+#include <linux/limits.h>
+#include <stdbool.h>
+
 #include "fault.h"
 #include "outcome.h"
 #include "plan.h"
@@ -11,6 +14,8 @@ struct report {
     int fd;      /* -1: no record was asked for */
     bool ours;   /* opened by us */
     bool file;   /* a regular file: truncated before the record is written */
+    bool may_block; /* on a file system whose server may be silent: fd is -1, only helpers touch it, by path */
+    char path[PATH_MAX]; /* then: as the kernel calls it */
 };
 
 /* Opens FILE (made 0600 where missing, never through a symlink) or takes fd:N, and makes sure that a record will fit. */

@@ -24,4 +24,8 @@ extern const unsigned short seccomp_filter_len;
  */
 extern const char seccomp_filter_sha256[65];
 
+/* Names of system calls by number, seccomp_filter_names_len of them; NULL where the policy table says nothing of a number. */
+extern const char *const seccomp_filter_names[];
+extern const unsigned short seccomp_filter_names_len;
+
 #endif

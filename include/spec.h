@@ -20,7 +20,15 @@ enum limit { LIMIT_MEMORY, LIMIT_SWAP, LIMIT_CPU, LIMIT_PIDS, LIMIT_COUNT };
 struct spec {
     enum verb verb;
     const char *rootfs;        /* NULL: the default places */
-    const char *workspace;     /* NULL: empty scratch */
+    const char *workspace;     /* NULL: empty scratch, or below workspace_root */
+    const char *workspace_root; /* a mount that holds workspaces; NULL: none */
+    const char *user_id;       /* one path component below workspace_root */
+    const char *require_fs;    /* the type that the workspace's mount must have, or NULL */
+    uint64_t owner_low, owner_high; /* of a workspace below a root */
+    uint64_t workspace_timeout; /* ns: how long opening and checking it may take */
+    uint64_t sync;             /* ns that writing what changed to the server may take afterwards; 0: not asked for */
+    bool create_workspace;
+    bool abort_stuck;          /* end the FUSE connection that holds processes beyond SIGKILL */
     const char *cgroup_parent; /* NULL: chosen by plan */
     const char *report;        /* FILE, "fd:N" or NULL */
     uint64_t memory;           /* bytes */
@@ -46,5 +54,11 @@ struct spec {
     size_t env_count;
     char **argv;             /* the command, NULL-terminated; NULL when none was given */
 };
+
+/* Is something bound at /workspace? */
+static inline bool spec_binds(const struct spec *spec)
+{
+    return spec->workspace || spec->workspace_root;
+}
 
 #endif

@@ -53,6 +53,8 @@ int sys_seccomp_filter(const void *fprog); /* struct sock_fprog */
 /* Reads all of a file below dirfd (AT_FDCWD for a plain path) into buffer (size - 1 bytes at the most) and ends it with NUL. The
  * length, -errno, or -EFBIG. */
 ssize_t sys_read_file(int dirfd, const char *path, char *buffer, size_t size);
+/* The whole of a file of unknown size, to be freed by the caller; NULL with errno (EFBIG beyond 16 MiB). */
+char *sys_read_all(const char *path);
 /* Writes text in one write(2), as kernel files want it. */
 int sys_write_file(int dirfd, const char *path, const char *text);
 
@@ -65,6 +67,15 @@ struct sys_inode {
     uint32_t links;
 };
 int sys_inode(int dirfd, const char *path, int flags, struct sys_inode *out);
+/* The same, asked of the server: a call that may wait for it for ever. */
+int sys_inode_now(int fd, struct sys_inode *out);
+
+/* Which mount a descriptor is on. Asks no server either, and is right also where that is silent or dead. */
+struct sys_mount {
+    uint64_t id; /* as in mountinfo */
+    bool root;   /* the descriptor is that mount's root */
+};
+int sys_mount_of(int fd, struct sys_mount *out);
 
 /* Every signal to its default action, none blocked. By the raw calls: the C libraries hide signals 32 to 34 from sigaction(3), and
  * glibc's posix_spawn(3) leaves two of these ignored in whatever it starts. */

@@ -10,9 +10,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "mountinfo.h"
 #include "privileges.h"
 #include "sys.h"
+#include "workspace.h"
 
 #if defined __x86_64__
 #define OWN_MACHINE EM_X86_64
@@ -22,96 +22,25 @@
 #error "bivy has a policy table for x86_64 and aarch64 only"
 #endif
 
-#define NO_LINKS (RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS)
-#define MOUNTINFO_MOST ((size_t)16 << 20)
-
-/* The whole of a file under /proc of unknown size; freed by the caller. NULL and errno on failure. */
-static char *read_all(const char *path)
-{
-    for (size_t size = 64 * 1024; size <= MOUNTINFO_MOST; size *= 4) {
-        char *text = malloc(size);
-        if (!text)
-            return NULL;
-        ssize_t got = sys_read_file(AT_FDCWD, path, text, size);
-        if (got >= 0)
-            return text;
-        free(text);
-        errno = (int)-got;
-        if (got != -EFBIG)
-            return NULL;
-    }
-    return NULL;
-}
-
-static const char *place_mend(int error)
-{
-    switch (error) {
-    case ELOOP:
-        return "there is a symbolic link in the path: give the path that `readlink -f` prints";
-    case ENOTDIR:
-        return "name a directory";
-    case ENOENT:
-        return "create it, or correct the path";
-    case EACCES:
-        return "the user bivy runs as may not search or read it";
-    default:
-        return NULL;
-    }
-}
-
 static int place_open(const char *what, const char *path, uint64_t flags, enum stage stage, struct place *place,
                       struct fault *fault)
 {
-    char link[32];
     struct sys_inode now;
-    ssize_t length;
     int result;
 
-    place->fd = sys_openat2(AT_FDCWD, path, flags | O_DIRECTORY | O_CLOEXEC, NO_LINKS);
+    place->fd = sys_openat2(AT_FDCWD, path, flags | O_DIRECTORY | O_CLOEXEC, PLACE_NO_LINKS);
     if (place->fd < 0) {
         int error = -place->fd;
         place->fd = -1;
-        return fault_set(fault, stage, error, place_mend(error), "%s %.300s: %s", what, path,
-                         error == ENOENT    ? "does not exist"
-                         : error == ENOTDIR ? "is not a directory"
-                         : error == ELOOP   ? "is, or leads through, a symbolic link"
-                                            : "cannot be opened");
+        return fault_set(fault, stage, error, place_mend(error), "%s %.300s: %s", what, path, place_complaint(error));
     }
-    /* What the kernel calls it: absolute, and never a symlink. */
-    snprintf(link, sizeof link, "/proc/self/fd/%d", place->fd);
-    length = SYS_AGAIN(readlink(link, place->path, sizeof place->path - 1));
-    if (length <= 0 || place->path[0] != '/')
-        return fault_set(fault, stage, length < 0 ? errno : ENOENT, "mount /proc, and name a directory that is not deleted",
+    if ((result = place_name(place)) < 0)
+        return fault_set(fault, stage, -result, "mount /proc, and name a directory that is not deleted",
                          "%s %.300s: its path cannot be told", what, path);
-    place->path[length] = '\0';
     if ((result = sys_inode(place->fd, "", AT_EMPTY_PATH, &now)) < 0)
         return fault_set(fault, stage, -result, NULL, "%s %.300s: cannot be examined", what, path);
-    place->device = now.device;
-    place->inode = now.inode;
-    place->uid = now.uid;
-    place->gid = now.gid;
-    place->mode = now.mode;
+    place_inode(place, &now);
     return 0;
-}
-
-/* Which file system a place is on: the last mount over the longest leading part of its path. */
-static void place_mount(struct place *place, const char *mountinfo)
-{
-    char *text = strdup(mountinfo), *cursor = text;
-    size_t longest = 0;
-    struct mountinfo mount;
-
-    while (cursor && mountinfo_next(&cursor, &mount) > 0) {
-        size_t length = strlen(mount.target);
-        if (length == 1)
-            length = 0;
-        if (length < longest || strncmp(mount.target, place->path, length) ||
-            (place->path[length] != '/' && place->path[length] != '\0'))
-            continue;
-        longest = length;
-        snprintf(place->fstype, sizeof place->fstype, "%s", mount.fstype);
-    }
-    free(text);
 }
 
 /* The mount points must be there, real directories, before anything is started: a symlink would be followed by nobody, but the
@@ -125,7 +54,7 @@ static int rootfs_shape(const struct place *rootfs, struct fault *fault)
         const char *target = row->target + 1;
         if (!*target || !strncmp(target, "dev/", 4) || !strncmp(target, "proc/", 5))
             continue; /* these lie in mounts of our own */
-        SYS_CLOSES int fd = sys_openat2(rootfs->fd, target, O_PATH | O_DIRECTORY | O_CLOEXEC, NO_LINKS | RESOLVE_BENEATH | RESOLVE_NO_XDEV);
+        SYS_CLOSES int fd = sys_openat2(rootfs->fd, target, O_PATH | O_DIRECTORY | O_CLOEXEC, PLACE_NO_LINKS | RESOLVE_BENEATH | RESOLVE_NO_XDEV);
         if (fd < 0)
             return fault_set(fault, STAGE_ROOTFS, -fd, mend, "rootfs %.300s: %s %s", rootfs->path, row->target,
                              fd == -ENOENT    ? "is missing"
@@ -223,24 +152,26 @@ static bool without_swap(void)
     return got == -ENOENT || (line && !line[1]); /* a heading and nothing else */
 }
 
-/* One reading of mountinfo serves both: the hierarchies, and the file system that the workspace is on. */
-static int cgroups_and_workspace(struct facts *facts, struct fault *fault)
+/* mountinfo once for all: where the workspace is, and where the hierarchies are. */
+static int read_mounts(struct facts *facts, struct fault *fault)
+{
+    if (facts->mountinfo)
+        return 0;
+    facts->mountinfo = sys_read_all("/proc/self/mountinfo");
+    return facts->mountinfo ? 0 : fault_set(fault, STAGE_PLAN, errno, "mount /proc", "/proc/self/mountinfo: cannot be read");
+}
+
+static int read_hierarchies(struct facts *facts, struct fault *fault)
 {
     char cgroup[16 * 1024];
-    char *mountinfo = read_all("/proc/self/mountinfo");
-    ssize_t got = mountinfo ? sys_read_file(AT_FDCWD, "/proc/self/cgroup", cgroup, sizeof cgroup) : -errno;
-    int result;
+    ssize_t got;
+    int result = read_mounts(facts, fault);
 
-    if (got < 0) {
-        result = fault_set(fault, STAGE_CGROUP, (int)-got, "mount /proc", "/proc/self/%s: cannot be read",
-                           mountinfo ? "cgroup" : "mountinfo");
-    } else {
-        if (facts->workspace.fd >= 0)
-            place_mount(&facts->workspace, mountinfo);
-        result = hierarchy_read(mountinfo, cgroup, &facts->cgroups, fault);
-    }
-    free(mountinfo);
-    return result;
+    if (result < 0)
+        return result;
+    got = sys_read_file(AT_FDCWD, "/proc/self/cgroup", cgroup, sizeof cgroup);
+    return got < 0 ? fault_set(fault, STAGE_CGROUP, (int)-got, "mount /proc", "/proc/self/cgroup: cannot be read")
+                   : hierarchy_read(facts->mountinfo, cgroup, &facts->cgroups, fault);
 }
 
 int facts_host(struct facts *facts, struct fault *fault)
@@ -254,7 +185,7 @@ int facts_host(struct facts *facts, struct fault *fault)
     if (sched_getaffinity(0, sizeof facts->processors, &facts->processors) < 0)
         return fault_set(fault, STAGE_PLAN, errno, NULL, "sched_getaffinity");
     int result = own_namespaces(facts, fault);
-    return result < 0 ? result : cgroups_and_workspace(facts, fault);
+    return result < 0 ? result : read_hierarchies(facts, fault);
 }
 
 int facts_gather(const struct spec *spec, struct facts *facts, struct fault *fault)
@@ -265,9 +196,13 @@ int facts_gather(const struct spec *spec, struct facts *facts, struct fault *fau
     if ((result = rootfs_find(spec, facts, &facts->rootfs, fault)) < 0 || (result = rootfs_shape(&facts->rootfs, fault)) < 0 ||
         (result = rootfs_machine(&facts->rootfs, fault)) < 0)
         return result;
-    if (spec->workspace &&
-        (result = place_open("workspace", spec->workspace, O_PATH, STAGE_WORKSPACE, &facts->workspace, fault)) < 0)
-        return result;
+    if (spec_binds(spec)) {
+        struct workspace_asker asker = {.euid = facts->euid, .egid = getegid(), .privileged = privileges_root(),
+                                        .touch = spec->verb == VERB_RUN, .stop = facts->stop};
+        if ((result = read_mounts(facts, fault)) < 0 ||
+            (result = workspace_open(spec, facts->mountinfo, &asker, &facts->workspace, &facts->left, fault)) < 0)
+            return result;
+    }
     return facts_host(facts, fault);
 }
 
@@ -275,4 +210,6 @@ void facts_release(struct facts *facts)
 {
     sys_close(&facts->rootfs.fd);
     sys_close(&facts->workspace.fd);
+    free(facts->mountinfo);
+    facts->mountinfo = NULL;
 }

@@ -21,9 +21,12 @@
 #include "report.h"
 #include "selftest.h"
 #include "streams.h"
+#include "stuck.h"
 #include "supervise.h"
+#include "sync.h"
 #include "sys.h"
 #include "version.h"
+#include "workspace.h"
 
 /* Theory of operation: docs/ARCHITECTURE.md. This file is the host side of a run from top to bottom; the other side is child.c. */
 
@@ -117,6 +120,45 @@ static void read_outcome(struct host *host, struct outcome *outcome)
     outcome->err.truncated = stream_truncated(&host->streams.err);
 }
 
+#define MS ((uint64_t)1000000)
+#define RESERVE (100 * MS)    /* of the time to answer, for the record */
+
+/* The workspace after the run: what changed brought to its server where that was asked for, and how its file system is now. */
+static void look_after(const struct spec *spec, struct host *host, struct outcome *outcome)
+{
+    const struct place *place = host->plan.workspace;
+    struct helper_left *left = &host->facts.left;
+    uint64_t by = sys_now() + spec->workspace_timeout;
+    struct workspace_look look = {.place = place, .uid = host->plan.host_uid, .gid = host->plan.host_gid, .id = host->plan.id,
+                                  .failed = outcome->kind != OUTCOME_EXITED || outcome_status(outcome) != 0};
+
+    if (outcome->kind == OUTCOME_SETUP_FAILED || outcome->kind == OUTCOME_STUCK)
+        outcome->trouble = outcome->fault.trouble || outcome->fault.stage != STAGE_WORKSPACE
+                               ? (enum trouble)outcome->fault.trouble
+                               : trouble_of_errno(outcome->fault.errnum);
+    if (!place || outcome->kind == OUTCOME_SETUP_FAILED || outcome->kind == OUTCOME_STUCK)
+        return;
+    if (spec->sync) {
+        struct sync_result result;
+        uint64_t begin = sys_now();
+        sync_changed(place, host->plan.host_uid, host->plan.host_gid, outcome->started_wall, begin + spec->sync, host->signals,
+                     &result, left);
+        outcome->sync.asked = true;
+        outcome->sync.files = result.files;
+        outcome->sync.error = result.error;
+        outcome->sync.ns = sys_now() - begin;
+        if (outcome->answer_by)
+            outcome->answer_by += outcome->sync.ns;
+        by = sys_now() + spec->workspace_timeout;
+    }
+    if (outcome->answer_by && outcome->answer_by - RESERVE < by)
+        by = outcome->answer_by - RESERVE;
+    if (outcome->trouble == TROUBLE_NONE && left->pid == 0)
+        outcome->trouble = workspace_look_again(&look, by, left);
+    if (outcome->trouble == TROUBLE_NONE && place->full)
+        outcome->trouble = TROUBLE_FULL;
+}
+
 /* Ends what is left of the sandbox and removes the leaf, or says in the outcome what would not go. */
 static void undo(struct host *host, struct outcome *outcome)
 {
@@ -125,13 +167,13 @@ static void undo(struct host *host, struct outcome *outcome)
     launch_release(&host->launched); /* pid 1, should it live, sees the lifeline end */
     if (!host->leaf)
         return;
-    if (outcome->kind != OUTCOME_STUCK)
+    if (outcome->trouble != TROUBLE_IO_STUCK && outcome->kind != OUTCOME_STUCK)
         cgroup_reclaim(&host->cgroup);
     if (outcome->kind == OUTCOME_STUCK || outcome->kind == OUTCOME_SETUP_FAILED || cgroup_populated(&host->cgroup))
         cgroup_kill(&host->cgroup);
     streams_collect();
     /* What is stuck will not go within any time that a caller would wait. */
-    result = cgroup_remove(&host->cgroup, sys_now() + (outcome->kind == OUTCOME_STUCK ? 0 : 300000000u));
+    result = cgroup_remove(&host->cgroup, sys_now() + (outcome->trouble == TROUBLE_IO_STUCK ? 0 : 300 * MS));
     if (result < 0)
         snprintf(outcome->residue, sizeof outcome->residue, "cgroup leaf %.180s: %s; bivy clean removes it later",
                  host->cgroup.path, errno_name(-result));
@@ -146,7 +188,7 @@ static int run(const struct spec *spec, struct host *host, struct outcome *outco
     struct child child = {.plan = &host->plan, .cgroup = &host->cgroup, .streams = &host->streams};
     int result;
 
-    if ((result = host->signals = supervise_signals(fault)) < 0 || (result = decide(spec, host, fault)) < 0 ||
+    if ((result = host->signals = host->facts.stop = supervise_signals(fault)) < 0 || (result = decide(spec, host, fault)) < 0 ||
         (result = share_progress(host, fault)) < 0 || (result = cgroup_create(&host->plan, &host->cgroup, fault)) < 0)
         return result;
     host->leaf = true;
@@ -180,11 +222,17 @@ static int run_main(const struct spec *spec, const struct fault *early)
             outcome.fault = *early;
         else if (run(spec, &host, &outcome) == 0 || host.leaf)
             read_outcome(&host, &outcome);
+        look_after(spec, &host, &outcome);
     } else if (early) {
         report_fault(&outcome.fault, sys_now() + LAST_WORDS);
         outcome.fault = *early;
     }
     undo(&host, &outcome);
+    if (host.facts.left.pid && !outcome.residue[0]) {
+        char who[160];
+        stuck_describe_process(host.facts.left.pid, who, sizeof who);
+        snprintf(outcome.residue, sizeof outcome.residue, "helper %.160s; it ends with its file system", who);
+    }
     status = outcome_status(&outcome);
     by = outcome.answer_by ? outcome.answer_by : sys_now() + LAST_WORDS;
     /* First what a program reads. */
@@ -192,7 +240,7 @@ static int run_main(const struct spec *spec, const struct fault *early)
         report_fault(&trouble, by);
         status = 125;
     }
-    if (outcome.kind == OUTCOME_SETUP_FAILED)
+    if (outcome.fault.what[0])
         report_fault(&outcome.fault, by);
     if (spec->summary)
         report_summary(&host.plan, &outcome, by);

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "sys.h"
+#include "trouble.h"
 
 _Static_assert(sizeof(struct message) <= 4096, "a write of at most PIPE_BUF bytes is atomic (pipe(7))");
 
@@ -25,7 +26,8 @@ bool message_valid(const void *bytes, size_t length)
         return false;
     switch (message.kind) {
     case MESSAGE_FAULT:
-        return message.fault.stage >= 0 && message.fault.stage < STAGE_COUNT && ends(message.fault.what, sizeof message.fault.what) &&
+        return message.fault.stage >= 0 && message.fault.stage < STAGE_COUNT && message.fault.trouble >= 0 &&
+               message.fault.trouble < TROUBLE_COUNT && ends(message.fault.what, sizeof message.fault.what) &&
                ends(message.fault.hint, sizeof message.fault.hint);
     case MESSAGE_READY:
         return ends(message.readback.cgroup, sizeof message.readback.cgroup) &&

@@ -15,7 +15,7 @@
 #define SECOND (1000 * MS)
 #define HOUR (3600 * SECOND)
 
-enum form { SIZE, SIZE_OR_NONE, TIME, MILLI, COUNT, TEXT, CHOICE, ENVIRONMENT, LIMITS, FLAG, PROFILE };
+enum form { SIZE, SIZE_OR_NONE, TIME, MILLI, COUNT, TEXT, CHOICE, ENVIRONMENT, LIMITS, FLAG, RANGE, PROFILE };
 
 static const char *const network_words[] = {"none", "loopback", NULL};
 static const char *const switch_words[] = {"off", "on", NULL};
@@ -45,6 +45,22 @@ static const struct option {
      "$BIVY_ROOTFS overrides the default"},
     {"workspace", 'w', TEXT, FIELD(workspace), 0, 0, NULL, "DIR",
      "bound read-write at /workspace; without it /workspace is empty scratch"},
+    {"workspace-root", 0, TEXT, FIELD(workspace_root), 0, 0, NULL, "DIR",
+     "a mount that holds one directory a user: the workspace is the one named by --user-id; refused when nothing is mounted there"},
+    {"user-id", 0, TEXT, FIELD(user_id), 0, 0, NULL, "ID", "the user's directory below --workspace-root: letters, digits and . _ @ + -"},
+    {"require-fs", 0, TEXT, FIELD(require_fs), 0, 0, NULL, "TYPE",
+     "refuse a workspace on another file system, or on one mounted read-only, without default_permissions or allow_other, or open to "
+     "others; fuse.seaweedfs for SeaweedFS"},
+    {"owner-range", 0, RANGE, FIELD(owner_low), 1, 0xfffffffe, NULL, "LOW-HIGH",
+     "host users that may own a workspace below --workspace-root; default 1-4294967294"},
+    {"create-workspace", 0, FLAG, FIELD(create_workspace), 0, 0, NULL, NULL,
+     "make the user's directory below --workspace-root where it is missing, for its owner alone; root says whose: --host-uid"},
+    {"workspace-timeout", 0, TIME, FIELD(workspace_timeout), 10 * MS, 60 * SECOND, NULL, "TIME",
+     "how long the workspace's file system may take to answer before the run; default 3s"},
+    {"sync", 0, TIME, FIELD(sync), 10 * MS, HOUR, NULL, "TIME",
+     "after the run write what it changed in the workspace to the server (fsync), for that long at the most; the record says what was done"},
+    {"abort-stuck", 0, FLAG, FIELD(abort_stuck), 0, 0, NULL, NULL,
+     "where the workspace is a FUSE mount of its own: end its connection when it holds the command beyond SIGKILL"},
     {"memory", 0, SIZE, FIELD(memory), 4 * MIB, TIB, NULL, "SIZE", "memory, page cache and scratch together; no swap; default 256M"},
     {"cpus", 0, MILLI, FIELD(cpu), 10, 512000, NULL, "N", "processors' worth of time, 0.01 to 512; default 0.5"},
     {"pids", 0, COUNT, FIELD(pids), 2, 4194304, NULL, "N", "processes and threads, bivy's own pid 1 included; default 50"},
@@ -110,6 +126,9 @@ void options_defaults(struct spec *spec)
         .host_gid = SPEC_UNSET_ID,
         .network = NETWORK_NONE,
         .affinity = true,
+        .owner_low = 1,
+        .owner_high = 0xfffffffe,
+        .workspace_timeout = 3 * SECOND,
     };
 }
 
@@ -152,6 +171,7 @@ static int bad_option(const struct option *option, int error, const char *value,
         [TEXT] = "it may not be empty",
         [CHOICE] = "use one of the words that `bivy help` shows",
         [LIMITS] = "use memory, swap, cpu or pids",
+        [RANGE] = "write it like 10000-59999",
         [ENVIRONMENT] = "write NAME=VALUE, or NAME to pass the caller's on",
     };
     char range[96];
@@ -187,6 +207,24 @@ static int add_env(struct spec *spec, const char *value)
 }
 
 static int load_profile(struct spec *spec, const char *name, struct fault *fault);
+
+/* "LOW-HIGH" into two neighbouring fields. */
+static int set_range(const struct option *option, const char *value, uint64_t *numbers)
+{
+    char low[24];
+    const char *dash = strchr(value, '-');
+    size_t length = dash ? (size_t)(dash - value) : 0;
+    int result;
+
+    if (!dash || length >= sizeof low)
+        return -EINVAL;
+    memcpy(low, value, length);
+    low[length] = '\0';
+    if ((result = units_count(low, option->low, option->high, &numbers[0])) < 0 ||
+        (result = units_count(dash + 1, option->low, option->high, &numbers[1])) < 0)
+        return result;
+    return numbers[0] <= numbers[1] ? 0 : -ERANGE;
+}
 
 static int set_value(struct spec *spec, const struct option *option, const char *value, struct fault *fault)
 {
@@ -235,6 +273,9 @@ static int set_value(struct spec *spec, const struct option *option, const char 
         break;
     case FLAG:
         *(bool *)(void *)field = true;
+        break;
+    case RANGE:
+        result = set_range(option, value, number);
         break;
     case PROFILE:
         return load_profile(spec, value, fault);
@@ -373,6 +414,36 @@ static int parse_option(char **argv, int *at, struct spec *spec, struct fault *f
     return set_value(spec, option, value, fault);
 }
 
+/* One path component, of characters that need no quoting anywhere, and never one that a server might keep for itself (a dot in front). */
+static bool is_id(const char *id)
+{
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_";
+    size_t length = strlen(id);
+
+    return length > 0 && length <= 128 && strchr(letters, id[0]) &&
+           strspn(id, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.@+-") == length;
+}
+
+/* Options that mean something only together. */
+static int check_workspace_options(const struct spec *spec, struct fault *fault)
+{
+    if (spec->workspace && spec->workspace_root)
+        return fault_set(fault, STAGE_OPTIONS, 0, "give one of the two", "--workspace and --workspace-root: both were given");
+    if (spec->workspace_root && !spec->user_id)
+        return fault_set(fault, STAGE_OPTIONS, 0, "say whose workspace: --user-id ID", "--workspace-root: needs --user-id");
+    if (spec->user_id && !spec->workspace_root)
+        return fault_set(fault, STAGE_OPTIONS, 0, "say where the workspaces are: --workspace-root DIR", "--user-id: needs --workspace-root");
+    if (spec->user_id && !is_id(spec->user_id))
+        return fault_set(fault, STAGE_OPTIONS, 0, "1 to 128 letters, digits and . _ @ + -, the first a letter, a digit or _",
+                         "--user-id \"%.200s\": is not a user's id", spec->user_id);
+    if (spec->create_workspace && !spec->workspace_root)
+        return fault_set(fault, STAGE_OPTIONS, 0, "name the root: --workspace-root DIR", "--create-workspace: needs --workspace-root");
+    if ((spec->sync || spec->abort_stuck || spec->require_fs) && !spec_binds(spec))
+        return fault_set(fault, STAGE_OPTIONS, 0, "name it: --workspace DIR", "--%s: there is no workspace",
+                         spec->sync ? "sync" : spec->abort_stuck ? "abort-stuck" : "require-fs");
+    return 0;
+}
+
 int options_parse(int argc, char **argv, struct spec *spec, struct fault *fault)
 {
     bool command = false;
@@ -410,6 +481,8 @@ int options_parse(int argc, char **argv, struct spec *spec, struct fault *fault)
         return fault_set(fault, STAGE_OPTIONS, 0, "name a program", "the command's name is empty");
     if (!command && argv[at])
         return fault_set(fault, STAGE_OPTIONS, 0, "bivy help shows the form", "one word too many: %.200s", argv[at]);
+    if ((result = check_workspace_options(spec, fault)) < 0)
+        return result;
     spec->argv = command ? &argv[at] : spec->verb == VERB_SELFTEST ? &argv[1] : NULL;
     if (spec->scratch == 0)
         spec->scratch = spec->memory / 2;

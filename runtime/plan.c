@@ -5,6 +5,8 @@
 #include <string.h>
 #include <sys/resource.h>
 
+#include "trouble.h"
+
 static int no_memory(struct fault *fault)
 {
     return fault_set(fault, STAGE_PLAN, ENOMEM, NULL, "out of memory");
@@ -13,7 +15,7 @@ static int no_memory(struct fault *fault)
 /* Which host ids the sandbox's one user and group are. Never 0, whatever was asked. */
 static int decide_ids(const struct spec *spec, const struct facts *facts, struct plan *plan, struct fault *fault)
 {
-    const struct place *workspace = spec->workspace ? &facts->workspace : NULL;
+    const struct place *workspace = spec_binds(spec) ? &facts->workspace : NULL;
     uint64_t uid, gid;
 
     if (!facts->privileged) {
@@ -26,7 +28,7 @@ static int decide_ids(const struct spec *spec, const struct facts *facts, struct
             return fault_set(fault, STAGE_PLAN, EPERM, "leave --host-uid and --host-gid out, or run bivy as root",
                              "an ordinary user can only map the own ids, %llu:%llu", (unsigned long long)uid, (unsigned long long)gid);
         if (workspace && workspace->uid != uid)
-            return fault_set(fault, STAGE_WORKSPACE, EPERM, "chown it to the user that runs bivy, or run bivy as root",
+            return trouble_set(fault, TROUBLE_BAD_OWNER, EPERM, "chown it to the user that runs bivy, or run bivy as root",
                              "workspace %.300s: belongs to host user %u, the sandbox would be %llu", workspace->path, workspace->uid,
                              (unsigned long long)uid);
     } else {
@@ -34,7 +36,7 @@ static int decide_ids(const struct spec *spec, const struct facts *facts, struct
               : workspace                     ? workspace->uid
                                               : POLICY_FREE_ID_BASE + (uint64_t)facts->pid;
         if (uid == 0)
-            return fault_set(fault, STAGE_WORKSPACE, EPERM, "chown it to an unprivileged user, or name one with --host-uid ID",
+            return trouble_set(fault, TROUBLE_BAD_OWNER, EPERM, "chown it to an unprivileged user, or name one with --host-uid ID",
                              "workspace %.300s: belongs to root; the sandbox never runs as host id 0", workspace->path);
         /* A directory that was only chowned, not chgrped, is common; its group 0 must not be mapped either. */
         gid = spec->host_gid != SPEC_UNSET_ID     ? spec->host_gid
@@ -69,11 +71,14 @@ static int check_workspace(const struct plan *plan, struct fault *fault)
         return 0;
     if (below(workspace->path, rootfs->path) || below(rootfs->path, workspace->path) ||
         (workspace->device == rootfs->device && workspace->inode == rootfs->inode))
-        return fault_set(fault, STAGE_WORKSPACE, EPERM, "keep rootfs and workspace apart",
+        return trouble_set(fault, TROUBLE_INVALID, EPERM, "keep rootfs and workspace apart",
                          "workspace %.200s: is, holds or lies in the rootfs %.200s", workspace->path, rootfs->path);
+    if (plan->abort_stuck && !(workspace->mount_root && workspace->may_block && !strncmp(workspace->fstype, "fuse", 4)))
+        return trouble_set(fault, TROUBLE_INVALID, EPERM, "leave --abort-stuck out, or mount each user's workspace by itself",
+                           "workspace %.300s: shares its mount with others, whose connection --abort-stuck would end", workspace->path);
     for (size_t i = 0; i < sizeof kernels / sizeof kernels[0]; i++)
         if (!strcmp(workspace->fstype, kernels[i]))
-            return fault_set(fault, STAGE_WORKSPACE, EPERM, "name a directory on a file system that holds files",
+            return trouble_set(fault, TROUBLE_INVALID, EPERM, "name a directory on a file system that holds files",
                              "workspace %.300s: is on %s, by which the kernel is steered", workspace->path, kernels[i]);
     return 0;
 }
@@ -86,7 +91,7 @@ static int decide_mounts(const struct spec *spec, struct plan *plan, struct faul
     for (size_t i = 0; i < policy_mount_count; i++)
         plan->mounts[plan->mount_count++] = (struct plan_mount){
             .row = &policy_mounts[i],
-            .from_scratch = policy_mounts[i].kind == MOUNT_SCRATCH || (policy_mounts[i].kind == MOUNT_WORKSPACE && !spec->workspace),
+            .from_scratch = policy_mounts[i].kind == MOUNT_SCRATCH || (policy_mounts[i].kind == MOUNT_WORKSPACE && !spec_binds(spec)),
         };
     return 0;
 }
@@ -255,7 +260,7 @@ int plan_make(const struct spec *spec, const struct facts *facts, const char *id
 
     *plan = (struct plan){
         .rootfs = &facts->rootfs,
-        .workspace = spec->workspace ? &facts->workspace : NULL,
+        .workspace = spec_binds(spec) ? &facts->workspace : NULL,
         .own_namespaces = facts->namespaces,
         .cgroups = &facts->cgroups,
         .scratch = spec->scratch,
@@ -268,6 +273,8 @@ int plan_make(const struct spec *spec, const struct facts *facts, const char *id
         .open_files = spec->open_files,
         .network = spec->network,
         .interactive = spec->interactive,
+        .sync = spec->sync,
+        .abort_stuck = spec->abort_stuck,
         .timeout = spec->timeout,
         .kill_after = spec->kill_after,
         .max_output = spec->max_output,

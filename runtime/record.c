@@ -7,6 +7,7 @@
 
 #include "options.h"
 #include "seccomp_filter.h"
+#include "trouble.h"
 #include "version.h"
 
 #define COMMAND_WORDS 64
@@ -144,18 +145,28 @@ static void write_isolation(struct json *json, const struct plan *plan, const st
 static void write_workspace(struct json *json, const struct spec *spec, const struct plan *plan, const struct outcome *outcome)
 {
     const struct place *place = plan ? plan->workspace : NULL;
-    bool failed = outcome->kind == OUTCOME_SETUP_FAILED && outcome->fault.stage == STAGE_WORKSPACE;
 
-    if (!spec->workspace) {
+    if (!spec_binds(spec)) {
         json_null(json, "workspace");
         return;
     }
     json_open(json, "workspace", '{');
-    json_string(json, "path", place ? place->path : spec->workspace);
+    json_string(json, "path", place ? place->path : spec->workspace ? spec->workspace : spec->workspace_root);
+    json_string(json, "user_id", spec->user_id);
     json_string(json, "fstype", place && place->fstype[0] ? place->fstype : NULL);
     write_known(json, "owner_uid", place, place ? place->uid : 0);
     write_known(json, "owner_gid", place, place ? place->gid : 0);
-    json_string(json, "error", outcome->kind == OUTCOME_STUCK ? "io_stuck" : failed ? outcome->fault.what : NULL);
+    write_ms(json, "check_ms", place, place ? place->checked_ns : 0);
+    json_string(json, "error", trouble_name(outcome->trouble));
+    if (outcome->sync.asked) {
+        json_open(json, "sync", '{');
+        json_number(json, "files", outcome->sync.files);
+        write_ms(json, "ms", true, outcome->sync.ns);
+        json_string(json, "errno", errno_name(outcome->sync.error));
+        json_close(json, '}');
+    } else {
+        json_null(json, "sync");
+    }
     json_close(json, '}');
 }
 

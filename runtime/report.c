@@ -4,17 +4,21 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "helper.h"
 #include "json.h"
+#include "place.h"
 #include "record.h"
 #include "streams.h"
 #include "sys.h"
 #include "units.h"
 
+#define OPEN_WITHIN ((uint64_t)3000000000)
 #define RECORD_ROOM (64 * 1024) /* set aside in a record file before anything runs; a record is smaller */
 
 /* A whole text to a descriptor that may be slow, full or closed, until `by`. */
@@ -108,16 +112,84 @@ static int make_room(const char *where, const struct report *report, struct faul
                  : 0;
 }
 
+struct opened {
+    int result;
+    struct report report;
+    struct fault fault;
+};
+
+static bool name_of(int fd, char path[PATH_MAX])
+{
+    char link[32];
+    ssize_t got;
+
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    got = SYS_AGAIN(readlink(link, path, PATH_MAX - 1));
+    path[got > 0 ? got : 0] = '\0';
+    return got > 0;
+}
+
+static int try_to_open(void *where, void *answer)
+{
+    struct opened *opened = answer;
+    struct report *report = &opened->report;
+
+    memset(opened, 0, sizeof *opened);
+    report->fd = -1;
+    opened->result = open_file(where, report, &opened->fault);
+    if (opened->result == 0)
+        opened->result = make_room(where, report, &opened->fault);
+    if (opened->result == 0 && !name_of(report->fd, report->path))
+        opened->result = fault_set(&opened->fault, STAGE_REPORT, EIO, "mount /proc", "--report %.300s: its path cannot be told",
+                                   (const char *)where);
+    sys_close(&report->fd); /* here: closing asks the server too */
+    return -1;
+}
+
+/* A record on a file system whose server may be silent: a helper tries now whether it can be written there, and another one writes it in
+ * the end. The supervisor never holds a descriptor of it, for closing that, or a child's copy, may hang as well. */
+static int open_patiently(const char *where, struct report *report, struct fault *fault)
+{
+    static struct opened opened;
+    struct helper_left left;
+    const struct helper_task task = {.work = try_to_open, .data = (void *)(uintptr_t)where, .keep = -1, .stop = -1,
+                                     .by = sys_now() + OPEN_WITHIN, .answer = &opened, .size = sizeof opened};
+    int fd, result = helper_run(&task, &fd, &left);
+
+    if (result < 0)
+        return fault_set(fault, STAGE_REPORT, -result, "write the record to a local file, or to fd:N",
+                         "--report %.300s: its file system does not answer", where);
+    *report = opened.report;
+    report->may_block = opened.result == 0;
+    *fault = opened.fault;
+    return opened.result;
+}
+
 int report_open(const char *where, struct report *report, struct fault *fault)
 {
+    char *mountinfo;
+    bool may_block;
     int result;
 
     *report = (struct report){.fd = -1};
     if (!where)
         return 0;
-    result = strncmp(where, "fd:", 3) ? open_file(where, report, fault) : take_descriptor(where + 3, report, fault);
-    if (result == 0)
-        result = make_room(where, report, fault);
+    if (!strncmp(where, "fd:", 3)) {
+        if ((result = take_descriptor(where + 3, report, fault)) == 0)
+            result = make_room(where, report, fault);
+    } else {
+        char whole[PATH_MAX];
+        if ((result = place_absolute(where, whole)) < 0)
+            return fault_set(fault, STAGE_REPORT, -result, "name a file", "--report %.300s: cannot be opened", where);
+        mountinfo = sys_read_all("/proc/self/mountinfo");
+        may_block = !mountinfo || place_may_block(whole, mountinfo);
+        free(mountinfo);
+        if (may_block) {
+            result = open_patiently(whole, report, fault);
+        } else if ((result = open_file(where, report, fault)) == 0) {
+            result = make_room(where, report, fault);
+        }
+    }
     if (result < 0)
         report_release(report); /* no record can be written: the fault goes to stderr only */
     return result;
@@ -125,17 +197,15 @@ int report_open(const char *where, struct report *report, struct fault *fault)
 
 bool report_within(const struct report *report, const struct place *place)
 {
-    char link[32], path[PATH_MAX];
+    char path[PATH_MAX];
     size_t length = strlen(place->path);
-    ssize_t got;
 
-    if (report->fd < 0 || !report->ours)
+    if (report->may_block)
+        snprintf(path, sizeof path, "%s", report->path);
+    else if (report->fd < 0 || !report->ours)
         return false;
-    snprintf(link, sizeof link, "/proc/self/fd/%d", report->fd);
-    got = SYS_AGAIN(readlink(link, path, sizeof path - 1));
-    if (got <= 0)
+    else if (!name_of(report->fd, path))
         return true; /* what cannot be told is not trusted */
-    path[got] = '\0';
     return !strncmp(path, place->path, length) && (path[length] == '/' || length == 1);
 }
 
@@ -146,18 +216,60 @@ void report_release(struct report *report)
     *report = (struct report){.fd = -1};
 }
 
+struct letter {
+    const char *path; /* for a helper */
+    int fd;
+    bool file;
+    const char *text;
+    size_t length;
+    uint64_t by;
+};
+
+static int post(const struct letter *letter)
+{
+    int result = put_patiently(letter->fd, letter->text, letter->length, letter->by);
+
+    if (result == 0 && letter->file && SYS_AGAIN(ftruncate(letter->fd, (off_t)letter->length)) < 0) /* gives room back */
+        result = -errno;
+    return result;
+}
+
+static int post_in_helper(void *data, void *answer)
+{
+    struct letter *letter = data;
+    int result;
+
+    letter->fd = sys_create(letter->path, O_WRONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0);
+    result = letter->fd < 0 ? letter->fd : post(letter);
+    if (letter->fd >= 0 && close(letter->fd) < 0 && result == 0 && errno != EINTR)
+        result = -errno; /* there a server may still say no */
+    *(int *)answer = result;
+    return -1;
+}
+
 int report_write(struct report *report, const struct spec *spec, const struct plan *plan, const struct outcome *outcome,
                  uint64_t by, struct fault *fault)
 {
     struct json json = {0};
     int result = 0;
 
-    if (report->fd < 0)
+    if (report->fd < 0 && !report->may_block)
         return 0;
     record_write(&json, spec, plan, outcome);
-    result = json.failed ? -ENOMEM : put_patiently(report->fd, json.text, json.length, by);
-    if (result == 0 && report->file && SYS_AGAIN(ftruncate(report->fd, (off_t)json.length)) < 0) /* gives room back */
-        result = -errno;
+    if (json.failed) {
+        result = -ENOMEM;
+    } else if (report->may_block) {
+        struct letter letter = {.path = report->path, .file = report->file, .text = json.text, .length = json.length, .by = by};
+        struct helper_left left;
+        int answer = 0, fd, error;
+        const struct helper_task task = {.work = post_in_helper, .data = &letter, .keep = -1, .stop = -1, .by = by,
+                                         .answer = &answer, .size = sizeof answer};
+        error = helper_run(&task, &fd, &left);
+        result = error < 0 ? error : answer;
+    } else {
+        struct letter letter = {.fd = report->fd, .file = report->file, .text = json.text, .length = json.length, .by = by};
+        result = post(&letter);
+    }
     json_release(&json);
     return result < 0 ? fault_set(fault, STAGE_REPORT, -result, "write the record to a place with room and a reader",
                                   "--report %.300s: the record could not be written", spec->report)

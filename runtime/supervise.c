@@ -3,21 +3,25 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "readings.h"
+#include "stuck.h"
 #include "sys.h"
 
 #define MS ((uint64_t)1000000)
-#define STUCK_AFTER (1500 * MS)   /* from SIGKILL to saying that the kernel cannot end it: part of the contract's 2 s */
+#define STUCK_AFTER (1700 * MS)   /* from SIGKILL to saying that the kernel cannot end it: part of the contract's 2 s */
+#define ABORT_AFTER (1400 * MS)   /* with --abort-stuck: from SIGKILL to ending the connection */
+#define DRAIN_WITHIN (300 * MS)   /* from the command's end to that of the sandbox; then SIGKILL by cgroup, and no processor limit */
 #define OOM_WATCH (1000 * MS)     /* after a v1 OOM event: how long to look for the victim */
 #define OOM_STEP (5 * MS)
 #define LAST_WORDS (1000 * MS)    /* for the caller to take the last output and the record, when no time is left of the timeout */
-#define ANSWER_WITHIN (1900 * MS) /* after SIGKILL: the contract's 2 s, with some room */
-#define ANSWER_LEAST (200 * MS)
+#define ANSWER_WITHIN (1950 * MS) /* after SIGKILL: the contract's 2 s, with some room */
+#define ANSWER_LEAST (150 * MS)
 #define NEVER UINT64_MAX
 
 enum phase { RUNNING, TERMINATING, KILLING, GONE, STUCK };
@@ -36,6 +40,7 @@ struct run { /* what the loop knows */
     uint64_t oom_watch;       /* look for an OOM victim until then */
     enum outcome_kind cause;  /* why the supervisor ends it; OUTCOME_EXITED: it does not */
     bool failed;              /* a fault came up the pipe */
+    bool aborted;             /* the workspace's connection was ended */
 };
 
 int supervise_signals(struct fault *fault)
@@ -67,7 +72,7 @@ static void kill_all(struct run *run)
     sys_pidfd_send_signal(run->launched->pidfd, SIGKILL); /* pid 1 as well: its namespace goes with it, should the cgroup not */
     run->killed_at = sys_now();
     run->phase = KILLING;
-    run->deadline = sys_now() + STUCK_AFTER;
+    run->deadline = run->killed_at + (run->plan->abort_stuck ? ABORT_AFTER : STUCK_AFTER);
 }
 
 /* The contract's ending: SIGTERM, a grace, SIGKILL. The first cause counts. */
@@ -77,7 +82,8 @@ static void end(struct run *run, enum outcome_kind cause)
         return;
     run->cause = cause;
     /* Whoever floods its output may catch SIGTERM and go on: no grace. */
-    if (!run->outcome->ran || cause == OUTCOME_OUTPUT_LIMIT || run->plan->kill_after == 0 || SYS_AGAIN(write(run->launched->lifeline, "T", 1)) != 1) {
+    if (!run->outcome->ran || cause == OUTCOME_OUTPUT_LIMIT || run->plan->kill_after == 0 ||
+        SYS_AGAIN(write(run->launched->lifeline, "T", 1)) != 1) {
         kill_all(run);
         return;
     }
@@ -91,13 +97,23 @@ static void on_deadline(struct run *run, uint64_t now)
         return;
     switch (run->phase) {
     case RUNNING:
-        end(run, OUTCOME_TIMEOUT);
+        if (run->outcome->have_status)
+            kill_all(run);
+        else
+            end(run, OUTCOME_TIMEOUT);
         break;
     case TERMINATING:
         kill_all(run);
         break;
     case KILLING:
-        run->phase = STUCK;
+        if (run->plan->abort_stuck && !run->aborted) {
+            run->aborted = true;
+            run->outcome->trouble = TROUBLE_IO_STUCK;
+            stuck_abort(run->plan->workspace);
+            run->deadline = run->killed_at + STUCK_AFTER;
+        } else {
+            run->phase = STUCK;
+        }
         break;
     case GONE:
     case STUCK:
@@ -131,6 +147,9 @@ static void on_message(struct run *run)
             run->outcome->have_status = true;
             run->outcome->wait_status = message.wait_status;
             run->outcome->ended_at = message.at;
+            /* pid 1 exits now, and the kernel kills the rest: whoever is not gone soon is held by something. */
+            if (run->phase < KILLING && run->deadline > sys_now() + DRAIN_WITHIN)
+                run->deadline = sys_now() + DRAIN_WITHIN;
             break;
         }
     }
@@ -255,6 +274,26 @@ static void name_silence(struct run *run)
                   late ? "set-up did not end within the timeout" : "the sandbox's first process died during set-up");
 }
 
+/* What will not go, and who could make it go. */
+static void name_stuck(struct run *run)
+{
+    const struct place *workspace = run->plan->workspace;
+    struct fault *fault = &run->outcome->fault;
+    char who[300], hint[256] = "";
+
+    stuck_describe(run->cgroup, who, sizeof who);
+    if (workspace && workspace->may_block) {
+        snprintf(hint, sizeof hint, "make %.120s answer again, or end it: umount -f, or echo 1 > /sys/fs/fuse/connections/%u/abort; then bivy clean",
+                 workspace->mount, workspace->connection);
+        trouble_set(fault, TROUBLE_IO_STUCK, EIO, hint, "%.100s (%.40s) holds what was killed: %s", workspace->mount, workspace->fstype,
+                    who[0] ? who : "pid 1");
+    } else {
+        fault_set(fault, STAGE_SUPERVISE, EIO, "bivy clean, once it has ended", "the kernel does not end what was killed: %s",
+                  who[0] ? who : "pid 1");
+    }
+    run->outcome->trouble = (enum trouble)fault->trouble;
+}
+
 static void judge(struct run *run)
 {
     struct outcome *outcome = run->outcome;
@@ -262,6 +301,8 @@ static void judge(struct run *run)
 
     if (run->failed || !outcome->ran) {
         name_silence(run);
+        if (run->phase == STUCK && !run->failed)
+            name_stuck(run);
         outcome->kind = OUTCOME_SETUP_FAILED;
         outcome->have_status = false;
         return;
@@ -272,8 +313,10 @@ static void judge(struct run *run)
         outcome->kind = OUTCOME_OOM;
     else
         outcome->kind = WIFSIGNALED(outcome->wait_status) ? OUTCOME_SIGNALED : OUTCOME_EXITED;
-    if (run->phase == STUCK)
+    if (run->phase == STUCK) {
         outcome->kind = OUTCOME_STUCK;
+        name_stuck(run);
+    }
 }
 
 /* When everything must be said: the last output, what stderr gets, the record. A reader that is slow gets what is left of the time

@@ -9,12 +9,14 @@
 #include <linux/seccomp.h>
 #include <linux/stat.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <time.h>
 #include <unistd.h>
 
+#define READ_MOST ((size_t)16 << 20)
 #define SYS_MNT_DETACH 2 /* umount2(2) */
 
 static int result(long value)
@@ -168,6 +170,23 @@ ssize_t sys_read_file(int dirfd, const char *path, char *buffer, size_t size)
     return fd < 0 ? -errno : read_text(fd, buffer, size);
 }
 
+char *sys_read_all(const char *path)
+{
+    for (size_t size = 64 * 1024; size <= READ_MOST; size *= 4) {
+        char *text = malloc(size);
+        if (!text)
+            return NULL;
+        ssize_t got = sys_read_file(AT_FDCWD, path, text, size);
+        if (got >= 0)
+            return text;
+        free(text);
+        errno = (int)-got;
+        if (got != -EFBIG)
+            return NULL;
+    }
+    return NULL;
+}
+
 int sys_write_file(int dirfd, const char *path, const char *text)
 {
     SYS_CLOSES int fd = SYS_AGAIN(openat(dirfd, path, O_WRONLY | O_CLOEXEC | O_NOCTTY));
@@ -184,10 +203,10 @@ int sys_write_file(int dirfd, const char *path, const char *text)
     return (size_t)put == length ? 0 : -EIO;
 }
 
-int sys_inode(int dirfd, const char *path, int flags, struct sys_inode *out)
+static int inode(int dirfd, const char *path, int flags, struct sys_inode *out)
 {
     struct statx now;
-    int error = AGAIN(syscall(SYS_statx, dirfd, path, flags | AT_STATX_DONT_SYNC, STATX_BASIC_STATS, &now));
+    int error = AGAIN(syscall(SYS_statx, dirfd, path, flags, STATX_BASIC_STATS, &now));
 
     if (error < 0)
         return error;
@@ -199,6 +218,29 @@ int sys_inode(int dirfd, const char *path, int flags, struct sys_inode *out)
         .mode = now.stx_mode,
         .links = now.stx_nlink,
     };
+    return 0;
+}
+
+int sys_inode(int dirfd, const char *path, int flags, struct sys_inode *out)
+{
+    return inode(dirfd, path, flags | AT_STATX_DONT_SYNC, out);
+}
+
+int sys_inode_now(int fd, struct sys_inode *out)
+{
+    return inode(fd, "", AT_EMPTY_PATH | AT_STATX_FORCE_SYNC, out);
+}
+
+int sys_mount_of(int fd, struct sys_mount *out)
+{
+    struct statx now;
+    int error = AGAIN(syscall(SYS_statx, fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_MNT_ID, &now));
+
+    if (error < 0)
+        return error;
+    if (!(now.stx_mask & STATX_MNT_ID) || !(now.stx_attributes_mask & STATX_ATTR_MOUNT_ROOT))
+        return -ENOSYS;
+    *out = (struct sys_mount){.id = now.stx_mnt_id, .root = now.stx_attributes & STATX_ATTR_MOUNT_ROOT};
     return 0;
 }
 

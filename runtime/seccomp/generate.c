@@ -323,6 +323,24 @@ static void digest(const struct sock_filter *program, size_t length, char hex[65
     sha256_hex(bytes, 8 * length, hex);
 }
 
+/* Names by number, as the table has them. */
+static void write_names(FILE *out, const char *symbol, enum seccomp_machine machine)
+{
+    int most = -1;
+
+    for (size_t i = 0; i < seccomp_rules_len; i++)
+        if (seccomp_rule_number(&seccomp_rules[i], machine) > most)
+            most = seccomp_rule_number(&seccomp_rules[i], machine);
+    fprintf(out, "\nextern const char *const %s_names[];\nextern const unsigned short %s_names_len;\n", symbol, symbol);
+    fprintf(out, "const char *const %s_names[] = {\n", symbol);
+    for (size_t i = 0; i < seccomp_rules_len; i++) {
+        int number = seccomp_rule_number(&seccomp_rules[i], machine);
+        if (number >= 0 && (i == 0 || seccomp_rule_number(&seccomp_rules[i - 1], machine) != number))
+            fprintf(out, "    [%d] = \"%s\",\n", number, seccomp_rules[i].name);
+    }
+    fprintf(out, "};\nconst unsigned short %s_names_len = %d;\n", symbol, most + 1);
+}
+
 static int write_source(const char *path, const char *symbol, enum seccomp_machine machine,
                         const struct sock_filter *program, size_t length)
 {
@@ -346,6 +364,7 @@ static int write_source(const char *path, const char *symbol, enum seccomp_machi
     fputs("};\n\n", out);
     fprintf(out, "const unsigned short %s_len = %zu;\n", symbol, length);
     fprintf(out, "const char %s_sha256[65] = \"%s\";\n", symbol, hex);
+    write_names(out, symbol, machine);
     broken = ferror(out);
     if (fclose(out) != 0 || broken) {
         remove(path);

@@ -25,7 +25,7 @@ def look(node, path):
     for branch in node.get("oneOf", []):
         look(branch, path)
     missing.extend(f"{path}: {value}" for value in node.get("enum", []) + node.get("items", {}).get("enum", [])
-                   if not {value, f"{value}."} & words)
+                   if value is not None and not {value, f"{value}."} & words)
     for key, below in node.get("properties", {}).items():
         name = f"{path}.{key}" if path else key
         # The sets of capabilities and the namespaces stand as a list in the paragraph of their parent.

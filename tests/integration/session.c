@@ -378,7 +378,7 @@ static void check_record(struct result *result)
     CHECK(result, reader_count(reader_at(result->record, "residue")) == 0);
     CHECK(result, record_null(result, "exit_code") || record_null(result, "signal"));
     CHECK(result, record_null(result, "signal") == record_null(result, "signal_name"));
-    CHECK(result, !strcmp(outcome, "setup_failed") == !record_null(result, "error"));
+    CHECK(result, (!strcmp(outcome, "setup_failed") || !strcmp(outcome, "stuck")) == !record_null(result, "error"));
     if (!strcmp(outcome, "exited"))
         CHECK(result, record_number(result, "exit_code") == status);
     else if (!strcmp(outcome, "signaled"))

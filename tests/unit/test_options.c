@@ -275,11 +275,53 @@ static void bad_values(void **state)
     }
 }
 
+/* What belongs to a workspace below a root. */
+static void workspace_options(void **state)
+{
+    static const char *const ids[] = {"a", "_", "0", "ann", "ann.b@example.org", "A-1+x", "0b7c9a52-8e1d-4d1f-9d55-c6f3c7b1d0aa"};
+    static const char *const not_ids[] = {".",  "..", ".a", "a/b", "/",    "../a", "a/..", "a b", "a\n", "\x1b[2J", "-x",
+                                          "@a", "+a", "~",  "a:b", "\xc3\xa4", "a\\", "a*",   "$a",  "a%",  "a;b"};
+    char longest[130];
+
+    (void)state;
+    for (size_t i = 0; i < LENGTH(ids); i++) {
+        good(ARGS("run", "--workspace-root", "/r", "--user-id", ids[i], "x"));
+        assert_string_equal(spec.user_id, ids[i]);
+        assert_true(spec_binds(&spec));
+        assert_int_equal(spec.workspace_timeout, 3 * SECOND);
+        assert_true(spec.owner_low == 1 && spec.owner_high == 0xfffffffe && spec.sync == 0);
+        assert_false(spec.create_workspace || spec.abort_stuck);
+    }
+    for (size_t i = 0; i < LENGTH(not_ids); i++)
+        bad(ARGS("run", "--workspace-root", "/r", "--user-id", not_ids[i], "x"), "user-id");
+    memset(longest, 'a', 128);
+    longest[128] = '\0';
+    good(ARGS("run", "--workspace-root", "/r", "--user-id", longest, "x"));
+    longest[128] = 'a', longest[129] = '\0';
+    bad(ARGS("run", "--workspace-root", "/r", "--user-id", longest, "x"), "user-id");
+    good(ARGS("run", "--workspace-root", "/r", "--user-id", "ann", "--require-fs", "fuse.seaweedfs", "--owner-range", "10000-59999",
+              "--create-workspace", "--workspace-timeout", "500ms", "--sync", "2s", "--abort-stuck", "x"));
+    assert_true(spec.owner_low == 10000 && spec.owner_high == 59999 && spec.workspace_timeout == 500 * (SECOND / 1000));
+    assert_true(spec.sync == 2 * SECOND && spec.create_workspace && spec.abort_stuck);
+    assert_string_equal(spec.require_fs, "fuse.seaweedfs");
+    bad(ARGS("run", "--workspace", "/w", "--workspace-root", "/r", "--user-id", "ann", "x"), "both");
+    bad(ARGS("run", "--workspace-root", "/r", "x"), "user-id");
+    bad(ARGS("run", "--user-id", "ann", "x"), "workspace-root");
+    bad(ARGS("run", "--create-workspace", "--workspace", "/w", "x"), "workspace-root");
+    bad(ARGS("run", "--sync", "1s", "x"), "no workspace");
+    bad(ARGS("run", "--abort-stuck", "x"), "no workspace");
+    bad(ARGS("run", "--require-fs", "fuse.seaweedfs", "x"), "no workspace");
+    for (const char *const *range = (const char *const[]){"", "1", "-", "1-", "-1", "2-1", "0-5", "1-4294967295", "1-2-3", "a-b", " 1-2", "1 -2", NULL};
+         *range; range++)
+        bad(ARGS("run", "--workspace", "/w", "--owner-range", *range, "x"), "owner-range");
+}
+
 static void empty_values(void **state)
 {
     static const char *const options[] = {"rootfs", "workspace", "memory", "cpus", "pids", "timeout", "kill-after", "scratch", "scratch-inodes",
                                           "open-files", "network", "env", "affinity", "max-output", "output-limit", "report", "cgroup-parent",
-                                          "host-uid", "host-gid", "unenforced", "profile"};
+                                          "host-uid", "host-gid", "unenforced", "profile", "workspace-root", "user-id", "require-fs",
+                                          "owner-range", "workspace-timeout", "sync"};
 
     (void)state;
     for (size_t i = 0; i < LENGTH(options); i++) {
@@ -701,7 +743,8 @@ static void help(void **state)
 {
     static const char *const options[] = {"rootfs", "workspace", "memory", "cpus", "pids", "timeout", "kill-after", "scratch", "scratch-inodes",
                                           "open-files", "network", "env", "interactive", "affinity", "max-output", "output-limit", "report",
-                                          "summary", "cgroup-parent", "host-uid", "host-gid", "unenforced", "profile"};
+                                          "summary", "cgroup-parent", "host-uid", "host-gid", "unenforced", "profile", "workspace-root",
+                                          "user-id", "require-fs", "owner-range", "create-workspace", "workspace-timeout", "sync", "abort-stuck"};
     static const char *const subcommands[] = {"run", "plan", "clean", "selftest", "help", "version"};
     char *text = printed(options_help), *roff = printed(options_roff);
     size_t seen = 0, seen_roff = 0;
@@ -710,7 +753,10 @@ static void help(void **state)
     for (size_t i = 0; i < LENGTH(options); i++) {
         char word[64], *to = word;
         snprintf(word, sizeof word, "--%s", options[i]);
-        char *at = strstr(text, word);
+        char *at = text;
+        do /* another option's help may name it too */
+            at = strstr(at + 1, word);
+        while (at && at[strlen(word)] != ' ' && at[strlen(word)] != '\n');
         if (!at || (at[strlen(word)] != ' ' && at[strlen(word)] != '\n'))
             fail_msg("the help lacks %s", word);
         to += sprintf(to, "\\-\\-");
@@ -755,7 +801,7 @@ int main(void)
         cmocka_unit_test(empty_values), cmocka_unit_test(edges),                 cmocka_unit_test(report_behind_a_fault),
         cmocka_unit_test(odd_bytes),    cmocka_unit_test(very_long),             cmocka_unit_test(many_variables),
         cmocka_unit_test(profiles),     cmocka_unit_test(bad_profiles),          cmocka_unit_test(carriage_returns),
-        cmocka_unit_test(profile_files), cmocka_unit_test(help),                 cmocka_unit_test(limit_names),
+        cmocka_unit_test(profile_files), cmocka_unit_test(workspace_options), cmocka_unit_test(help),                cmocka_unit_test(limit_names),
     };
 
     return cmocka_run_group_tests_name("options", tests, make_directory, remove_directory);
