@@ -28,7 +28,7 @@ TIMEOUT = 5
 REDELIVER = 12
 # With no further answer for so long, what is left is lost. A worker looks for what to deliver again every 100 s (kombu
 # 5.2: every tenth of its timer's 10 s). The long form waits for that; the short one looks itself, see redeliver().
-PATIENCE = REDELIVER + (120 if FULL else 15)
+PATIENCE = REDELIVER + (120 if FULL else 60)
 SCRIPT = (
     "run=run.$0.$(head -c 8 /dev/urandom | od -An -tx1 | tr -d ' \\n');"
     "i=0; while [ $i -lt 200 ]; do echo \"command $0 line $i\"; i=$((i + 1)); done >$run; sleep 0.2; echo end >>$run;"
