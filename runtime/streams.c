@@ -32,6 +32,13 @@ static mode_t type_of(int fd)
     return SYS_AGAIN(fstat(fd, &file)) < 0 ? 0 : file.st_mode & S_IFMT;
 }
 
+static bool same_file(int one, int other)
+{
+    struct stat a, b;
+
+    return SYS_AGAIN(fstat(one, &a)) == 0 && SYS_AGAIN(fstat(other, &b)) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+}
+
 /* The caller's descriptor without the caller's open file description: O_NONBLOCK set there would reach everybody who shares it.
  * A pipe or terminal is opened anew through /proc; where that may not be, and for files and sockets, it is only duplicated. */
 static int open_anew(int fd, int mode, bool *ours)
@@ -44,8 +51,8 @@ static int open_anew(int fd, int mode, bool *ours)
         snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
         anew = SYS_AGAIN(open(path, mode | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
     }
-    *ours = anew >= 0;
-    return anew >= 0 ? anew : fcntl(fd, F_DUPFD_CLOEXEC, 3);
+    *ours = anew >= 3 && same_file(fd, anew); /* it is what it was opened as */
+    return *ours ? anew : fcntl(fd, F_DUPFD_CLOEXEC, 3);
 }
 
 int streams_open_out(int fd, bool *ours)

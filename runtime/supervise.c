@@ -153,8 +153,6 @@ static void on_message(struct run *run)
             break;
         }
     }
-    if (got == 0) /* nobody can say anything any more; left in poll(2), the hang-up would come back at once for as long as pid 1 dies */
-        sys_close(&run->launched->up);
 }
 
 static void on_signal(struct run *run)
@@ -238,6 +236,9 @@ static void loop(struct run *run)
         now = sys_now();
         if (fds[MESSAGES].revents)
             on_message(run);
+        /* Nothing more to read and nobody to write: left in poll(2), this would come back at once for as long as pid 1 takes to die. */
+        if ((fds[MESSAGES].revents & (POLLIN | POLLHUP)) == POLLHUP)
+            sys_close(&run->launched->up);
         if (fds[SIGNALS].revents)
             on_signal(run);
         if (fds[OOM].revents) {

