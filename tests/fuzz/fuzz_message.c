@@ -3,6 +3,7 @@
 #include "fuzz.h"
 
 #include "message.h"
+#include "trouble.h"
 
 static bool ended(const char *text, size_t size)
 {
@@ -24,6 +25,7 @@ static bool expected(const void *bytes, size_t length)
         return false;
     if (message.kind == MESSAGE_FAULT)
         return message.fault.stage >= STAGE_OPTIONS && message.fault.stage <= STAGE_SUPERVISE &&
+               message.fault.trouble >= TROUBLE_NONE && message.fault.trouble <= TROUBLE_INVALID &&
                ended(message.fault.what, sizeof message.fault.what) &&
                ended(message.fault.hint, sizeof message.fault.hint);
     if (message.kind == MESSAGE_READY)
@@ -47,6 +49,7 @@ static void check(const void *bytes, size_t length)
         if (message.kind == MESSAGE_FAULT) {
             const char *name = errno_name(message.fault.errnum);
             MUST(strcmp(stage_name(message.fault.stage), "unknown"));
+            MUST(message.fault.trouble == TROUBLE_NONE ? !trouble_name(TROUBLE_NONE) : trouble_name((enum trouble)message.fault.trouble) != NULL);
             MUST(message.fault.errnum == 0 ? !name : name && name[0] == 'E');
         }
     }

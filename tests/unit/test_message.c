@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "message.h"
+#include "trouble.h"
 #include "sys.h"
 
 static struct message fault_message(void)
@@ -100,6 +101,11 @@ static void stages(void **state)
     struct message message = fault_message();
 
     (void)state;
+    for (int32_t trouble = -1; trouble <= TROUBLE_COUNT; trouble++) {
+        message.fault.trouble = trouble;
+        assert_int_equal(message_valid(&message, sizeof message), trouble >= 0 && trouble < TROUBLE_COUNT);
+    }
+    message.fault.trouble = TROUBLE_NONE;
     for (int32_t stage = 0; stage < STAGE_COUNT; stage++) {
         message.fault.stage = stage;
         assert_true(valid(&message));
