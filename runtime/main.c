@@ -282,8 +282,10 @@ static int clean_main(const struct spec *spec)
         plan_cgroup_parent(spec->cgroup_parent, facts.privileged, &facts.cgroups, parent, &ours, &fault) < 0 ||
         leaves_clean(&facts.cgroups, parent, &sweep, &fault) < 0) {
         report_fault(&fault, sys_now() + LAST_WORDS);
+        facts_release(&facts);
         return 125;
     }
+    facts_release(&facts);
     printf("removed %u, live %u, stuck %u\n", sweep.removed, sweep.live, sweep.stuck);
     return sweep.stuck ? 1 : 0;
 }
