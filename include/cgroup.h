@@ -17,23 +17,23 @@ struct cgroup {
     int v1_tasks[CONTROLLER_COUNT]; /* opened for the child to enter by */
     int oom_event;                /* v1: eventfd that fires at an OOM; -1 on v2 */
     char name[PLAN_ID_TEXT + 8];
+    unsigned missing;             /* 1u << enum controller: the leaf does not have it, and need not */
     unsigned enforced;            /* 1u << enum limit */
     char path[PATH_MAX];          /* of the leaf, the same in every hierarchy, as /proc/PID/cgroup must show it */
 };
 
-/* Makes the leaf, writes every limit and reads it back. On failure everything made is removed again. A limit that cannot be
- * enforced is a fault unless plan->unenforced names it. Sweeps stale leaves first when no other bivy is at work. */
+/* Makes the leaf. On failure everything made is removed again. Sweeps stale leaves first when no other bivy is at work. */
 int cgroup_create(const struct plan *plan, struct cgroup *cgroup, struct fault *fault);
+
+/* Writes every limit and reads it back: after clone3, while the child builds its mounts and before it may go on to the command. A limit
+ * that cannot be enforced is a fault unless plan->unenforced names it. */
+int cgroup_limit(const struct plan *plan, struct cgroup *cgroup, struct fault *fault);
 
 /* In the child: enters the v1 hierarchies and checks in /proc/self/cgroup that it is in the leaf of every one. */
 int cgroup_enter(const struct cgroup *cgroup, struct fault *fault);
 
 /* SIGKILL to everything in the leaf, at once (cgroup.kill, 5.14), and no CPU limit for the dying. */
 int cgroup_kill(const struct cgroup *cgroup);
-
-/* Gives the page cache that is charged to the leaf back, where there is any: a removed memory cgroup lives on, unseen, for as long as
- * a page is charged to it (cgroup-v2.rst, memory.reclaim; cgroup-v1/memory.rst, force_empty). */
-void cgroup_reclaim(const struct cgroup *cgroup);
 
 /* Did the caller allow this limit to go unenforced? */
 bool cgroup_unenforced(const struct plan *plan, enum limit limit);

@@ -13,6 +13,7 @@
 #include "place.h"
 #include "policy.h"
 #include "spec.h"
+#include "timing.h"
 
 struct facts {
     uid_t euid;
@@ -24,18 +25,23 @@ struct facts {
     struct place rootfs, workspace;
     struct helper_left left;                /* the helper that checked the workspace, should it not have ended */
     int stop;                               /* a descriptor of the caller's: readable when bivy is told to stop; -1: none */
-    char *mountinfo;                        /* of the supervisor; owned */
+    struct timing *timing;                  /* the caller's: gets when each stage began; may be NULL */
+    char *mountinfo;                        /* of the supervisor; owned: facts_release */
     uint64_t namespaces[POLICY_NAMESPACES]; /* inodes of the supervisor's own */
     cpu_set_t processors;                   /* the caller's affinity */
     bool terminal;                          /* the caller's stdout is a terminal */
 };
 
+/* Reads mountinfo, once for all: where the record goes, where the workspace is, where the hierarchies are. Part of facts_gather. */
+int facts_mounts(struct facts *facts, struct fault *fault);
+
 /* Ids, swap, processors, namespaces, cgroup hierarchies: what does not depend on a spec. Part of facts_gather. */
 int facts_host(struct facts *facts, struct fault *fault);
 
-/* Fills *facts for spec. 0 or -errno with *fault. facts must start as FACTS_NONE;
- * facts_release may be called in either case, and twice. */
-#define FACTS_NONE ((struct facts){.rootfs.fd = -1, .workspace.fd = -1, .stop = -1})
+/* What facts must be before anything else; the rest of it zero, as static memory is. */
+void facts_start(struct facts *facts);
+
+/* Fills *facts for spec. 0 or -errno with *fault; facts_release may be called in either case, and twice. */
 int facts_gather(const struct spec *spec, struct facts *facts, struct fault *fault);
 void facts_release(struct facts *facts);
 

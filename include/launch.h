@@ -9,6 +9,7 @@
 #include "message.h"
 #include "plan.h"
 #include "streams.h"
+#include "timing.h"
 
 /* What the sandbox's first process needs, all of it decided or opened before it exists. */
 struct child {
@@ -16,10 +17,15 @@ struct child {
     struct cgroup *cgroup;
     struct streams *streams;
     struct progress *progress;
+    struct timing *timing;
     int rootfs, workspace; /* taken by the supervisor where it may mount; else -1 */
     int up;                /* messages */
-    int lifeline;          /* one byte: go; 'T': pass on SIGTERM; end of file: the supervisor is gone */
+    int lifeline;          /* LAUNCH_MAPPED, LAUNCH_LIMITED; then 'T': pass on SIGTERM; end of file: the supervisor is gone */
 };
+
+/* What the child waits for, in this order, one byte each. */
+#define LAUNCH_MAPPED 'G'  /* its ids are mapped */
+#define LAUNCH_LIMITED 'L' /* its leaf's limits are in force, and read back */
 
 struct launched {
     pid_t pid;

@@ -8,6 +8,7 @@
 #include "readings.h"
 #include "fault.h"
 #include "message.h"
+#include "timing.h"
 #include "trouble.h"
 
 enum outcome_kind {
@@ -29,7 +30,7 @@ struct outcome {
     uint64_t started, ready_at, ended_at; /* CLOCK_MONOTONIC ns */
     uint64_t answer_by;                   /* likewise: everything must be said by then; 0: no matter */
     int64_t started_wall;                 /* CLOCK_REALTIME ns */
-    bool have_readings;
+    bool have_readings; /* taken at the command's end already where it left nobody behind */
     struct readings readings;
     unsigned enforced; /* 1u << enum limit */
     struct {
@@ -42,6 +43,7 @@ struct outcome {
         uint64_t files, ns; /* brought to the server, and how long it took */
         int error;          /* errno: 0 all of them; ETIMEDOUT: out of time */
     } sync;
+    struct timing timing;
     char residue[256]; /* "" or what could not be removed and why */
 };
 

@@ -49,7 +49,8 @@ struct plan {
     enum network network;
     bool interactive;
     bool affinity;
-    cpu_set_t processors; /* what the command may run on */
+    cpu_set_t processors; /* the caller's, of which the command gets */
+    unsigned processor_count;
     uint64_t timeout, kill_after, max_output, output_limit;
     uint64_t sync;     /* ns for writing what changed to the workspace's server; 0: not asked for */
     bool abort_stuck;
@@ -69,6 +70,10 @@ void plan_release(struct plan *plan);
 /* Where leaves go: --cgroup-parent, or the default of root or of an ordinary user. */
 int plan_cgroup_parent(const char *given, bool privileged, const struct hierarchies *cgroups, char path[PATH_MAX], bool *ours,
                        struct fault *fault);
+
+/* As many processors as the plan gives, from `current`, where the caller of this runs, upwards and round: the scheduler has just put
+ * it where there was room, and need not move it. Pure. */
+void plan_choose_processors(const struct plan *plan, unsigned current, cpu_set_t *chosen);
 
 /* The plan as JSON, one object, newline at the end (what `bivy plan` prints). */
 int plan_print(const struct plan *plan, FILE *out);

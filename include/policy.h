@@ -2,6 +2,7 @@
 #ifndef BIVY_POLICY_H
 #define BIVY_POLICY_H
 
+#include <linux/mount.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -52,6 +53,9 @@ struct namespace_row {
     uint64_t flag;    /* CLONE_NEW* */
     const char *why;
 };
+
+/* Of every mask: they are binds of one pattern. */
+#define POLICY_MASK_ATTR ((uint64_t)(MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC))
 
 extern const struct mount_row policy_mounts[];
 extern const size_t policy_mount_count;

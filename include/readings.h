@@ -20,6 +20,10 @@ struct readings {
 /* Everything at once. 0, or -ENOENT without a leaf. What a kernel does not tell stays unknown (have_...). */
 int readings_take(const struct cgroup *cgroup, struct readings *readings);
 
+/* Is there one process left in it, which can only be pid 1? Then nothing that readings_take tells changes any more, but for what pid 1
+ * takes to die. false also where it cannot be told. */
+bool readings_last(const struct cgroup *cgroup);
+
 /* How many processes of this leaf the kernel has killed for memory. */
 uint64_t readings_oom_kills(const struct cgroup *cgroup);
 

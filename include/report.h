@@ -18,8 +18,8 @@ struct report {
     char path[PATH_MAX]; /* then: as the kernel calls it */
 };
 
-/* Opens FILE (made 0600 where missing, never through a symlink) or takes fd:N, and makes sure that a record will fit. */
-int report_open(const char *where, struct report *report, struct fault *fault);
+/* mountinfo: the text, or NULL where it could not be read. Opens FILE (made 0600 where missing, never through a symlink) or takes fd:N, and makes sure that a record will fit. */
+int report_open(const char *where, const char *mountinfo, struct report *report, struct fault *fault);
 
 /* A record inside the workspace would be the command's to forge: is the file that was opened below place? */
 bool report_within(const struct report *report, const struct place *place);
@@ -34,5 +34,8 @@ void report_release(struct report *report);
 void report_fault(const struct fault *fault, uint64_t by);
 /* One line for people: outcome, time, peak memory. */
 void report_summary(const struct plan *plan, const struct outcome *outcome, uint64_t by);
+
+/* One line a stage: where it ran, when it began and how long it took, in microseconds. */
+void report_timing(const struct outcome *outcome, uint64_t by);
 
 #endif

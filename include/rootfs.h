@@ -17,6 +17,7 @@ int rootfs_take(const struct place *place, bool again, uint64_t attr, enum stage
 struct rootfs {
     int scratch; /* the tmpfs that stages everything */
     int root;    /* the new root, attached */
+    bool nodes;  /* the host's /dev is there to bind from */
 };
 
 int rootfs_scratch(const struct plan *plan, struct rootfs *rootfs, struct fault *fault);

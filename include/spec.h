@@ -48,6 +48,7 @@ struct spec {
     bool interactive;        /* pass stdin on */
     bool affinity;           /* narrow the processors to ceil(cpu) */
     bool summary;            /* one line for people on stderr */
+    bool timing;             /* where the time went, on stderr and in the record */
     bool roff;               /* help as the man page has it */
     const char *profile;     /* its name, once one was read */
     char **env;              /* "K=V" or "K"; allocated array of env_count pointers */

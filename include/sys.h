@@ -37,7 +37,9 @@ int sys_openat2(int dirfd, const char *path, uint64_t flags, uint64_t resolve);
 int sys_create(const char *path, uint64_t flags, mode_t mode);
 int sys_open_tree(int dirfd, const char *path, unsigned flags);
 int sys_move_mount(int from, int to); /* both by descriptor, empty paths */
+int sys_move_mount_at(int from, int dir, const char *path);
 int sys_mount_setattr(int fd, const char *path, unsigned flags, uint64_t set, uint64_t clear, uint64_t propagation);
+int sys_bind(const char *from, const char *to); /* mount(2) with MS_BIND: the new mount has the flags of the one that from is on */
 int sys_fsopen(const char *fstype);
 int sys_fsconfig_string(int fd, const char *key, const char *value);
 int sys_fsconfig_create(int fd);
@@ -53,8 +55,10 @@ int sys_seccomp_filter(const void *fprog); /* struct sock_fprog */
 /* Reads all of a file below dirfd (AT_FDCWD for a plain path) into buffer (size - 1 bytes at the most) and ends it with NUL. The
  * length, -errno, or -EFBIG. */
 ssize_t sys_read_file(int dirfd, const char *path, char *buffer, size_t size);
-/* The whole of a file of unknown size, to be freed by the caller; NULL with errno (EFBIG beyond 16 MiB). */
-char *sys_read_all(const char *path);
+/* The whole of a file of unknown size: in room where it fits, else allocated; NULL with errno (EFBIG beyond 16 MiB). To be given back
+ * with sys_text_free(text, room), whichever it was. */
+char *sys_read_all(const char *path, char *room, size_t size);
+void sys_text_free(char *text, const char *room);
 /* Writes text in one write(2), as kernel files want it. */
 int sys_write_file(int dirfd, const char *path, const char *text);
 
@@ -77,9 +81,27 @@ struct sys_mount {
 };
 int sys_mount_of(int fd, struct sys_mount *out);
 
+/* A stack for clone(2), with a guard below it: too deep a call is a fault, not somebody else's memory. NULL with errno. */
+char *sys_stack(size_t bytes);
+void sys_stack_release(char *stack, size_t bytes);
+
+/* AddressSanitizer knows no stack but its own. */
+#if defined __SANITIZE_ADDRESS__
+#define SYS_SANITIZED true
+#elif defined __has_feature
+#if __has_feature(address_sanitizer)
+#define SYS_SANITIZED true
+#endif
+#endif
+#ifndef SYS_SANITIZED
+#define SYS_SANITIZED false
+#endif
+
 /* Every signal to its default action, none blocked. By the raw calls: the C libraries hide signals 32 to 34 from sigaction(3), and
  * glibc's posix_spawn(3) leaves two of these ignored in whatever it starts. */
 void sys_signals_default(void);
+/* None blocked. */
+void sys_signals_unblock(void);
 
 /* SCHED_OTHER, no negative niceness, I/O class none (sched(7), ioprio_set(2)). */
 int sys_schedule_normally(void);
@@ -104,6 +126,10 @@ struct sys_names {
 };
 /* 1: *name is the next one ("." and ".." left out), valid until the next call; 0: no more; -errno. Begin with {.dir = fd}. */
 int sys_next_name(struct sys_names *names, const char **name);
+
+/* The inode of a namespace, namespaces(7); dir is a /proc/PID/ns. The link is read, not followed, which would make an inode of it in
+ * the kernel. 0: it cannot be told. */
+uint64_t sys_namespace(int dir, const char *name);
 
 uint64_t sys_now(void); /* CLOCK_MONOTONIC, ns */
 

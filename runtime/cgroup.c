@@ -176,8 +176,7 @@ static int v2_leaf(const struct plan *plan, struct cgroup *cgroup, unsigned *mis
 
 static int make_leaves(const struct plan *plan, struct cgroup *cgroup, struct fault *fault)
 {
-    unsigned missing = 0;
-    int result = v2_leaf(plan, cgroup, &missing, fault);
+    int result = v2_leaf(plan, cgroup, &cgroup->missing, fault);
 
     if (result < 0)
         return result;
@@ -195,12 +194,17 @@ static int make_leaves(const struct plan *plan, struct cgroup *cgroup, struct fa
         }
         if (result < 0) {
             sys_close(&cgroup->v1[c]);
-            missing |= 1u << c;
+            cgroup->missing |= 1u << c;
         }
     }
-    if ((result = knobs_turn(plan, cgroup, missing, fault)) < 0)
-        return result;
-    return watch_oom(cgroup, fault);
+    return 0;
+}
+
+int cgroup_limit(const struct plan *plan, struct cgroup *cgroup, struct fault *fault)
+{
+    int result = knobs_turn(plan, cgroup, cgroup->missing, fault);
+
+    return result < 0 ? result : watch_oom(cgroup, fault);
 }
 
 int cgroup_create(const struct plan *plan, struct cgroup *cgroup, struct fault *fault)
@@ -224,7 +228,7 @@ int cgroup_create(const struct plan *plan, struct cgroup *cgroup, struct fault *
 
 int cgroup_enter(const struct cgroup *cgroup, struct fault *fault)
 {
-    char text[8 * 1024];
+    static char text[8 * 1024];
     ssize_t got;
 
     for (int c = 0; c < CONTROLLER_COUNT; c++)
@@ -261,29 +265,6 @@ int cgroup_kill(const struct cgroup *cgroup)
     else
         sys_write_file(cgroup->leaf, "cpu.max", "max");
     return result;
-}
-
-/* Only where every page is clean, as on FUSE: reclaim of pages that are not yet written waits for the disk, 100 ms and more (measured).
- * These hold the dead cgroup until they are written and taken back, or the file goes. */
-void cgroup_reclaim(const struct cgroup *cgroup)
-{
-    bool v1 = cgroup->v1[CONTROLLER_MEMORY] >= 0;
-    int dir = cgroup_controller(cgroup, CONTROLLER_MEMORY);
-    char text[8 * 1024];
-    uint64_t cached = 0, dirty = 0, writeback = 0;
-
-    if (!(cgroup->enforced & 1u << LIMIT_MEMORY) || sys_read_file(dir, "memory.stat", text, sizeof text) <= 0 ||
-        !readings_keyed(text, v1 ? "cache" : "file", &cached) || cached == 0 ||
-        !readings_keyed(text, v1 ? "dirty" : "file_dirty", &dirty) ||
-        !readings_keyed(text, v1 ? "writeback" : "file_writeback", &writeback) ||
-        dirty + writeback > 0)
-        return;
-    if (v1) {
-        sys_write_file(dir, "memory.force_empty", "0");
-    } else {
-        snprintf(text, sizeof text, "%llu", (unsigned long long)cached);
-        sys_write_file(dir, "memory.reclaim", text); /* since 5.19; EAGAIN: not all of it */
-    }
 }
 
 bool cgroup_populated(const struct cgroup *cgroup)

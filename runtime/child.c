@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -63,15 +64,18 @@ static int enter_cgroup(struct child *child, struct fault *fault)
     return 0;
 }
 
-/* Waits for the supervisor to have written the id maps. */
-static int take_ids(struct child *child, struct fault *fault)
+/* Waits for that word of the supervisor's. */
+static void await(const struct child *child, char word)
 {
     char byte;
-    ssize_t got;
 
-    got = SYS_AGAIN(read(child->lifeline, &byte, 1));
-    if (got != 1)
+    if (SYS_AGAIN(read(child->lifeline, &byte, 1)) != 1 || byte != word)
         _exit(1); /* it is gone, or has said itself why it gave up */
+}
+
+static int take_ids(struct child *child, struct fault *fault)
+{
+    await(child, LAUNCH_MAPPED);
     return privileges_ids(fault);
 }
 
@@ -104,8 +108,18 @@ static int pivot(struct child *child, struct fault *fault)
     return result;
 }
 
+static int begin_network(struct child *child, struct fault *fault)
+{
+    (void)child;
+    return weakened("net") ? 0 : network_begin(fault);
+}
+
 static int set_network(struct child *child, struct fault *fault)
 {
+    int result = weakened("net") ? 0 : network_join(fault);
+
+    if (result < 0)
+        return result;
     return child->plan->network == NETWORK_LOOPBACK ? network_loopback(fault) : 0;
 }
 
@@ -170,8 +184,15 @@ static int set_rlimits(struct child *child, struct fault *fault)
 static int set_affinity(struct child *child, struct fault *fault)
 {
     const struct plan *plan = child->plan;
+    unsigned current = 0;
+    cpu_set_t chosen;
 
-    return plan->affinity && sched_setaffinity(0, sizeof plan->processors, &plan->processors) < 0
+    if (!plan->affinity)
+        return 0;
+    if (syscall(SYS_getcpu, &current, NULL, NULL) < 0)
+        current = 0; /* any will do */
+    plan_choose_processors(plan, current, &chosen);
+    return sched_setaffinity(0, sizeof chosen, &chosen) < 0
                ? fault_set(fault, STAGE_AFFINITY, errno, "--affinity off", "the processors cannot be narrowed")
                : 0;
 }
@@ -208,13 +229,14 @@ static const struct {
     {STAGE_INHERITED,    shed_inherited},    /* while the child has the caller's host id, whose process it still is */
     {STAGE_CGROUP_ENTER, enter_cgroup},      /* early: all that follows is charged; before the cgroup namespace, whose root it is */
     {STAGE_KEYRING,      new_keyring},       /* as root while it still is: an ordinary user's quota is 200 (keyrings(7)) */
+    {STAGE_NETNS,        begin_network},     /* in the leaf, which is charged for it; beside everything until STAGE_NETWORK */
     {STAGE_IDS,          take_ids},          /* before any inode is made: an unmapped owner cannot (EOVERFLOW) */
     {STAGE_SCRATCH,      make_scratch},      /* stages everything below */
     {STAGE_ROOT,         make_root},
     {STAGE_PROC,         make_proc},         /* before the pivot: needs the host's /proc in sight, or the kernel refuses a new one */
     {STAGE_MOUNTS,       make_mounts},       /* the masks lie in /proc */
     {STAGE_PIVOT,        pivot},             /* from here on no path of the host can be named */
-    {STAGE_NETWORK,      set_network},
+    {STAGE_NETWORK,      set_network},       /* before the host name: one thread again */
     {STAGE_HOST_NAME,    set_host_name},
     {STAGE_RLIMITS,      set_rlimits},
     {STAGE_AFFINITY,     set_affinity},
@@ -309,7 +331,7 @@ static _Noreturn void command_main(struct child *child)
     struct fault fault;
     int result;
 
-    sys_signals_default(); /* pid 1 has SIGCHLD blocked by now */
+    sys_signals_unblock(); /* pid 1 has SIGCHLD blocked by now */
     enter(child, STAGE_DESCRIPTORS);
     if (set_descriptors(child, &fault) < 0)
         tell_fault(child->up, &fault);
@@ -321,6 +343,41 @@ static _Noreturn void command_main(struct child *child)
         _exit(125); /* nobody would know that it runs */
     enter(child, STAGE_EXEC); /* and should the message be lost, this says so */
     execute(child->plan, child->up);
+}
+
+#define STACK_BYTES ((size_t)128 * 1024)
+
+/* The memory is pid 1's too, the descriptors are not: what is known of these is kept apart. */
+static int command_entry(void *shared)
+{
+    struct child child = *(const struct child *)shared;
+    struct streams streams = *child.streams;
+
+    child.streams = &streams;
+    command_main(&child);
+}
+
+/* As vfork(2): the process that becomes the command shares pid 1's memory, on a stack of its own, and pid 1 waits in the kernel until it
+ * has called execve or is gone. No page table is copied and no page twice. Pid 1 does not hear its lifeline meanwhile: should the
+ * supervisor die, the parent death signal ends both, and a read-back or an execve that hangs ends with --timeout. The selftest calls no
+ * execve, and AddressSanitizer knows no stack but its own: these fork. */
+static pid_t spawn_command(struct child *child)
+{
+    pid_t command;
+    char *stack;
+
+    if (child->plan->builtin || SYS_SANITIZED) {
+        command = fork();
+        if (command == 0)
+            command_main(child);
+        return command;
+    }
+    stack = sys_stack(STACK_BYTES);
+    if (!stack)
+        return -1;
+    command = clone(command_entry, stack + STACK_BYTES, CLONE_VM | CLONE_VFORK | SIGCHLD, child);
+    sys_stack_release(stack, STACK_BYTES);
+    return command;
 }
 
 void child_main(struct child *child)
@@ -337,17 +394,16 @@ void child_main(struct child *child)
             tell_fault(child->up, &fault);
     }
     enter(child, STAGE_INIT);
+    await(child, LAUNCH_LIMITED); /* nothing is forked, nor comes near the command, without limits */
     signals = init_prepare();
     if (signals < 0) {
         fault_set(&fault, STAGE_INIT, -signals, NULL, "pid 1 cannot be made ready");
         tell_fault(child->up, &fault);
     }
-    command = fork();
+    command = spawn_command(child);
     if (command < 0) {
         fault_set(&fault, STAGE_INIT, errno, "raise --pids or --memory", "the command's process cannot be forked");
         tell_fault(child->up, &fault);
     }
-    if (command == 0)
-        command_main(child);
     init_main(command, child->up, child->lifeline, signals);
 }

@@ -131,14 +131,13 @@ static int rootfs_find(const struct spec *spec, const struct facts *facts, struc
 
 static int own_namespaces(struct facts *facts, struct fault *fault)
 {
+    SYS_CLOSES int dir = SYS_AGAIN(open("/proc/self/ns", O_PATH | O_DIRECTORY | O_CLOEXEC));
+
     for (size_t i = 0; i < POLICY_NAMESPACES; i++) {
-        char path[32];
-        struct stat ns;
-        snprintf(path, sizeof path, "/proc/self/ns/%s", policy_namespaces[i].name);
-        if (SYS_AGAIN(stat(path, &ns)) < 0)
-            return fault_set(fault, STAGE_PLAN, errno, "a kernel with all namespaces, and /proc, are needed", "%s: cannot be examined",
-                             path);
-        facts->namespaces[i] = ns.st_ino;
+        facts->namespaces[i] = dir < 0 ? 0 : sys_namespace(dir, policy_namespaces[i].name);
+        if (facts->namespaces[i] == 0)
+            return fault_set(fault, STAGE_PLAN, errno, "a kernel with all namespaces, and /proc, are needed",
+                             "/proc/self/ns/%s: cannot be examined", policy_namespaces[i].name);
     }
     return 0;
 }
@@ -152,20 +151,26 @@ static bool without_swap(void)
     return got == -ENOENT || (line && !line[1]); /* a heading and nothing else */
 }
 
-/* mountinfo once for all: where the workspace is, and where the hierarchies are. */
-static int read_mounts(struct facts *facts, struct fault *fault)
+void facts_start(struct facts *facts)
+{
+    facts->rootfs.fd = facts->workspace.fd = facts->stop = -1;
+}
+
+static char mountinfo_room[64 * 1024]; /* of which only what a host's mounts need is ever touched */
+
+int facts_mounts(struct facts *facts, struct fault *fault)
 {
     if (facts->mountinfo)
         return 0;
-    facts->mountinfo = sys_read_all("/proc/self/mountinfo");
+    facts->mountinfo = sys_read_all("/proc/self/mountinfo", mountinfo_room, sizeof mountinfo_room);
     return facts->mountinfo ? 0 : fault_set(fault, STAGE_PLAN, errno, "mount /proc", "/proc/self/mountinfo: cannot be read");
 }
 
 static int read_hierarchies(struct facts *facts, struct fault *fault)
 {
-    char cgroup[16 * 1024];
+    static char cgroup[16 * 1024];
     ssize_t got;
-    int result = read_mounts(facts, fault);
+    int result = facts_mounts(facts, fault);
 
     if (result < 0)
         return result;
@@ -188,21 +193,30 @@ int facts_host(struct facts *facts, struct fault *fault)
     return result < 0 ? result : read_hierarchies(facts, fault);
 }
 
+static void begin(const struct facts *facts, enum stage stage)
+{
+    if (facts->timing)
+        timing_begin(facts->timing, (int)stage);
+}
+
 int facts_gather(const struct spec *spec, struct facts *facts, struct fault *fault)
 {
     int result;
 
+    begin(facts, STAGE_ROOTFS);
     facts->euid = geteuid(); /* rootfs_find asks */
     if ((result = rootfs_find(spec, facts, &facts->rootfs, fault)) < 0 || (result = rootfs_shape(&facts->rootfs, fault)) < 0 ||
         (result = rootfs_machine(&facts->rootfs, fault)) < 0)
         return result;
     if (spec_binds(spec)) {
+        begin(facts, STAGE_WORKSPACE);
         struct workspace_asker asker = {.euid = facts->euid, .egid = getegid(), .privileged = privileges_root(),
                                         .touch = spec->verb == VERB_RUN, .stop = facts->stop};
-        if ((result = read_mounts(facts, fault)) < 0 ||
+        if ((result = facts_mounts(facts, fault)) < 0 ||
             (result = workspace_open(spec, facts->mountinfo, &asker, &facts->workspace, &facts->left, fault)) < 0)
             return result;
     }
+    begin(facts, STAGE_PLAN);
     return facts_host(facts, fault);
 }
 
@@ -210,6 +224,6 @@ void facts_release(struct facts *facts)
 {
     sys_close(&facts->rootfs.fd);
     sys_close(&facts->workspace.fd);
-    free(facts->mountinfo);
+    sys_text_free(facts->mountinfo, mountinfo_room);
     facts->mountinfo = NULL;
 }

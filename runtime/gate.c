@@ -23,6 +23,7 @@
 
 /* Static, not on the stack and not allocated: the gate runs between fork and exec. Untouched pages cost nothing. */
 static char text[128 * 1024];
+static int self = -1; /* /proc/self, so that it is not looked up a dozen times */
 
 static int refuse(struct fault *fault, int error, const char *what)
 {
@@ -30,13 +31,14 @@ static int refuse(struct fault *fault, int error, const char *what)
                      "read-back: %s", what);
 }
 
+/* Relative to /proc/self. */
 static int read_proc(const char *path, struct fault *fault)
 {
-    ssize_t got = sys_read_file(AT_FDCWD, path, text, sizeof text);
+    ssize_t got = sys_read_file(self, path, text, sizeof text);
 
     if (got > 0)
         return 0;
-    return fault_set(fault, STAGE_GATE, got < 0 ? (int)-got : ENODATA, NULL, "read-back: %s cannot be read", path);
+    return fault_set(fault, STAGE_GATE, got < 0 ? (int)-got : ENODATA, NULL, "read-back: /proc/self/%s cannot be read", path);
 }
 
 /* The value behind "Name:\t" in /proc/self/status, or NULL. */
@@ -98,7 +100,7 @@ static int check_status(const struct plan *plan, struct readback *readback, stru
 {
     static const char *const sets[5] = {"CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"};
     uint64_t value, pending;
-    int result = read_proc("/proc/self/status", fault);
+    int result = read_proc("status", fault);
 
     if (result < 0)
         return result;
@@ -147,23 +149,23 @@ static int check_id_maps(const struct plan *plan, struct fault *fault)
 {
     int result;
 
-    if ((result = check_id_map("/proc/self/uid_map", plan->host_uid, fault)) < 0 ||
-        (result = check_id_map("/proc/self/gid_map", plan->host_gid, fault)) < 0 ||
-        (result = read_proc("/proc/self/setgroups", fault)) < 0)
+    if ((result = check_id_map("uid_map", plan->host_uid, fault)) < 0 ||
+        (result = check_id_map("gid_map", plan->host_gid, fault)) < 0 ||
+        (result = read_proc("setgroups", fault)) < 0)
         return result;
     return strcmp(text, "deny\n") ? refuse(fault, EPERM, "groups could be changed") : 0;
 }
 
 static int check_namespaces(const struct plan *plan, struct readback *readback, struct fault *fault)
 {
+    SYS_CLOSES int dir = SYS_AGAIN(openat(self, "ns", O_PATH | O_DIRECTORY | O_CLOEXEC));
+
     for (size_t i = 0; i < POLICY_NAMESPACES; i++) {
-        char path[32];
-        struct stat ns = {0};
-        snprintf(path, sizeof path, "/proc/self/ns/%s", policy_namespaces[i].name);
-        if (SYS_AGAIN(stat(path, &ns)) < 0 || ns.st_ino == 0)
+        uint64_t inode = dir < 0 ? 0 : sys_namespace(dir, policy_namespaces[i].name);
+        if (inode == 0)
             return refuse(fault, ENODATA, "a namespace cannot be told");
-        readback->namespaces[i] = ns.st_ino;
-        if (ns.st_ino == plan->own_namespaces[i])
+        readback->namespaces[i] = inode;
+        if (inode == plan->own_namespaces[i])
             return fault_set(fault, STAGE_GATE, EPERM, NULL, "read-back: the %s namespace is still the supervisor's",
                              policy_namespaces[i].name);
     }
@@ -171,7 +173,7 @@ static int check_namespaces(const struct plan *plan, struct readback *readback, 
         return refuse(fault, EPERM, "the command's parent is not pid 1 of a pid namespace");
     if (getsid(0) != getpid())
         return refuse(fault, EPERM, "the command has no session of its own");
-    int result = read_proc("/proc/sys/user/max_user_namespaces", fault);
+    int result = read_proc("../sys/user/max_user_namespaces", fault);
     if (result < 0)
         return result;
     if (strcmp(text, "0\n"))
@@ -256,18 +258,22 @@ static int check_mounts(const struct plan *plan, struct readback *readback, stru
     bool seen[MOST_MOUNTS] = {false};
     struct mountinfo line;
     char *cursor = text;
-    int more, result = read_proc("/proc/self/mountinfo", fault);
+    size_t next = 0;
+    int more, result = read_proc("mountinfo", fault);
 
     if (result < 0)
         return result;
     if (plan->mount_count > MOST_MOUNTS)
         return refuse(fault, E2BIG, "the plan has more mounts than the gate can hold");
     while ((more = mountinfo_next(&cursor, &line)) > 0) {
-        size_t i = 0;
-        while (i < plan->mount_count && strcmp(plan->mounts[i].row->target, line.target))
-            i++;
-        if (i == plan->mount_count)
+        size_t i = next, tries = 0; /* the kernel lists them as they were made, mostly */
+        while (tries < plan->mount_count && strcmp(plan->mounts[i].row->target, line.target)) {
+            i = (i + 1) % plan->mount_count;
+            tries++;
+        }
+        if (tries == plan->mount_count)
             return mount_fault(fault, line.target, "was not planned");
+        next = (i + 1) % plan->mount_count;
         if (seen[i])
             return mount_fault(fault, line.target, "is there twice");
         if (line.propagates)
@@ -309,7 +315,7 @@ static int check_cgroup(struct readback *readback, struct fault *fault)
 {
     size_t length = 0;
     const char *path;
-    int result = read_proc("/proc/self/cgroup", fault);
+    int result = read_proc("cgroup", fault);
 
     if (result < 0)
         return result;
@@ -340,7 +346,7 @@ static bool descriptor_fits(const struct streams *streams, int fd, int up)
 
 static int check_descriptors(const struct streams *streams, int up, struct readback *readback, struct fault *fault)
 {
-    SYS_CLOSES int dir = SYS_AGAIN(open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    SYS_CLOSES int dir = SYS_AGAIN(openat(self, "fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     struct sys_names names = {.dir = dir};
     const char *name;
     int got;
@@ -349,7 +355,7 @@ static int check_descriptors(const struct streams *streams, int up, struct readb
         return refuse(fault, errno, "the open descriptors cannot be listed");
     while ((got = sys_next_name(&names, &name)) > 0) {
         int fd = atoi(name);
-        if (fd == dir)
+        if (fd == dir || fd == self)
             continue;
         if (!descriptor_fits(streams, fd, up))
             return fault_set(fault, STAGE_GATE, EBADF, NULL,
@@ -398,7 +404,9 @@ static int check_surroundings(const struct plan *plan, struct readback *readback
         return refuse(fault, errno, "the processors cannot be told");
     for (size_t cpu = 0; plan->affinity && cpu < CPU_SETSIZE; cpu++)
         if (CPU_ISSET(cpu, &processors) && !CPU_ISSET(cpu, &plan->processors))
-            return refuse(fault, EPERM, "there are more processors than were planned");
+            return refuse(fault, EPERM, "there is a processor that was not the caller's");
+    if (plan->affinity && (unsigned)CPU_COUNT(&processors) > plan->processor_count)
+        return refuse(fault, EPERM, "there are more processors than were planned");
     if (sys_scheduled_normally() < 0 || sys_personality(0xffffffff) != 0 || prctl(PR_GET_TIMERSLACK, 0, 0, 0, 0) != POLICY_TIMER_SLACK)
         return refuse(fault, EPERM, "scheduling class, priority or personality are the caller's");
     if (umask(POLICY_UMASK) != POLICY_UMASK)
@@ -413,9 +421,13 @@ static int check_surroundings(const struct plan *plan, struct readback *readback
 
 int gate_check(const struct plan *plan, const struct streams *streams, int up, struct readback *readback, struct fault *fault)
 {
+    SYS_CLOSES int proc = SYS_AGAIN(open("/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC));
     int result;
 
     memset(readback, 0, sizeof *readback);
+    self = proc;
+    if (self < 0)
+        return refuse(fault, errno, "/proc/self cannot be opened");
     if ((result = check_status(plan, readback, fault)) < 0 ||
         (result = check_id_maps(plan, fault)) < 0 ||
         (result = check_namespaces(plan, readback, fault)) < 0 || (result = check_mounts(plan, readback, fault)) < 0 ||

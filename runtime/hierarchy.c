@@ -74,7 +74,10 @@ int hierarchy_read(char *mountinfo, char *cgroup, struct hierarchies *out, struc
     struct mountinfo mount;
     int more, error;
 
-    memset(out, 0, sizeof *out);
+    /* Only what says "none": the paths have room for long ones. */
+    out->v2.mount[0] = out->v2.own[0] = '\0';
+    for (int c = 0; c < CONTROLLER_COUNT; c++)
+        out->v1[c].mount[0] = out->v1[c].own[0] = '\0';
     while ((more = mountinfo_next(&mountinfo, &mount)) > 0) {
         /* A mount of some subtree only ("/foo" as root) does not show the paths of /proc/self/cgroup. */
         if (strcmp(mount.root, "/"))

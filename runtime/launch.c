@@ -101,8 +101,8 @@ static int clone_child(struct child *child, struct launched *launched, struct fa
     pid_t pid;
 
     for (size_t i = 0; i < POLICY_NAMESPACES; i++)
-        /* The cgroup namespace comes once the child is in its leaf everywhere. */
-        if (policy_namespaces[i].flag != CLONE_NEWCGROUP && !weakened(policy_namespaces[i].name))
+        /* The cgroup namespace comes once the child is in its leaf everywhere, that of the network beside the mounts. */
+        if (policy_namespaces[i].flag != CLONE_NEWCGROUP && policy_namespaces[i].flag != CLONE_NEWNET && !weakened(policy_namespaces[i].name))
             namespaces |= policy_namespaces[i].flag;
     struct clone_args args = {
         .flags = namespaces | CLONE_PIDFD | CLONE_INTO_CGROUP,
@@ -140,6 +140,13 @@ static void abandon(struct launched *launched, struct fault *fault)
         *fault = message.fault;
 }
 
+static int tell(const struct launched *launched, char byte, struct fault *fault)
+{
+    return SYS_AGAIN(write(launched->lifeline, &byte, 1)) == 1
+               ? 0
+               : fault_set(fault, STAGE_IDMAP, errno, NULL, "the sandbox is gone before it began");
+}
+
 int launch(struct child *child, struct launched *launched, struct fault *fault)
 {
     int result;
@@ -156,10 +163,14 @@ int launch(struct child *child, struct launched *launched, struct fault *fault)
         goto out;
     }
     fcntl(launched->up, F_SETFL, O_NONBLOCK);
-    if ((result = clone_child(child, launched, fault)) < 0 || (result = write_maps(child->plan, launched->pid, fault)) < 0)
+    if ((result = clone_child(child, launched, fault)) < 0)
         goto out;
-    if (SYS_AGAIN(write(launched->lifeline, "G", 1)) != 1)
-        result = fault_set(fault, STAGE_IDMAP, errno, NULL, "the sandbox is gone before it began");
+    timing_begin(child->timing, STAGE_IDMAP);
+    if ((result = write_maps(child->plan, launched->pid, fault)) < 0 || (result = tell(launched, LAUNCH_MAPPED, fault)) < 0)
+        goto out;
+    timing_begin(child->timing, TIMING_LIMITS); /* beside the child, which builds its mounts meanwhile */
+    if ((result = cgroup_limit(child->plan, child->cgroup, fault)) == 0)
+        result = tell(launched, LAUNCH_LIMITED, fault);
 out:
     sys_close(&child->up); /* ours must be closed, or its end would never be seen */
     if (result < 0 && launched->pidfd >= 0)

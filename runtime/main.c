@@ -108,7 +108,9 @@ static int share_progress(struct host *host, struct fault *fault)
 
 static void read_outcome(struct host *host, struct outcome *outcome)
 {
-    outcome->have_readings = readings_take(&host->cgroup, &outcome->readings) == 0;
+    timing_begin(&outcome->timing, TIMING_READINGS);
+    if (!outcome->have_readings)
+        outcome->have_readings = readings_take(&host->cgroup, &outcome->readings) == 0;
     outcome->enforced = host->cgroup.enforced;
     if (outcome->readings.oom_kills > 0)
         readings_oom_victim(&host->cgroup, outcome->victim, sizeof outcome->victim);
@@ -167,8 +169,6 @@ static void undo(struct host *host, struct outcome *outcome)
     launch_release(&host->launched); /* pid 1, should it live, sees the lifeline end */
     if (!host->leaf)
         return;
-    if (outcome->trouble != TROUBLE_IO_STUCK && outcome->kind != OUTCOME_STUCK)
-        cgroup_reclaim(&host->cgroup);
     if (outcome->kind == OUTCOME_STUCK || outcome->kind == OUTCOME_SETUP_FAILED || cgroup_populated(&host->cgroup))
         cgroup_kill(&host->cgroup);
     streams_collect();
@@ -181,6 +181,17 @@ static void undo(struct host *host, struct outcome *outcome)
     host->leaf = false;
 }
 
+/* What the child wrote into the shared page, where it may be read without the child: numbers, bounded by their own array. */
+static void take_progress(const struct host *host, struct outcome *outcome)
+{
+    for (int stage = STAGE_INHERITED; stage <= STAGE_EXEC; stage++)
+        outcome->timing.began[stage] = host->progress->entered[stage];
+    if (outcome->timing.began[STAGE_EXEC] && outcome->ended_at) {
+        outcome->timing.began[TIMING_COMMAND] = outcome->timing.began[STAGE_EXEC];
+        outcome->timing.began[TIMING_TEARDOWN] = outcome->ended_at;
+    }
+}
+
 /* The story of a run. 0 when the sandbox was started and supervised, whatever became of it. */
 static int run(const struct spec *spec, struct host *host, struct outcome *outcome)
 {
@@ -189,44 +200,57 @@ static int run(const struct spec *spec, struct host *host, struct outcome *outco
     int result;
 
     if ((result = host->signals = host->facts.stop = supervise_signals(fault)) < 0 || (result = decide(spec, host, fault)) < 0 ||
-        (result = share_progress(host, fault)) < 0 || (result = cgroup_create(&host->plan, &host->cgroup, fault)) < 0)
+        (result = share_progress(host, fault)) < 0)
+        return result;
+    timing_begin(&outcome->timing, STAGE_CGROUP);
+    if ((result = cgroup_create(&host->plan, &host->cgroup, fault)) < 0)
         return result;
     host->leaf = true;
+    timing_begin(&outcome->timing, STAGE_STREAMS);
     if ((result = streams_open(&host->plan, &host->streams, fault)) < 0)
         return result;
     child.progress = host->progress;
+    child.timing = &outcome->timing;
+    timing_begin(&outcome->timing, STAGE_CLONE);
     if ((result = launch(&child, &host->launched, fault)) < 0)
         return result;
     streams_close_child(&host->streams);
+    timing_begin(&outcome->timing, TIMING_WAIT);
     supervise(&host->plan, &host->cgroup, &host->launched, &host->streams, host->progress, host->signals, outcome);
+    take_progress(host, outcome);
     return 0;
 }
 
 static int run_main(const struct spec *spec, const struct fault *early)
 {
-    struct host host = {.facts = FACTS_NONE,
-                        .streams = STREAMS_NONE,
-                        .launched = {.pidfd = -1, .up = -1, .lifeline = -1},
-                        .signals = -1,
-                        .report = {.fd = -1}};
+    static struct host host; /* all of it zero, and no page of it touched before it is needed: it holds many paths */
     struct timespec wall;
     struct outcome outcome = {.kind = OUTCOME_SETUP_FAILED, .started = sys_now()};
-    struct fault trouble;
+    struct fault trouble, unused;
     uint64_t by;
     int status;
 
+    facts_start(&host.facts);
+    host.streams = STREAMS_NONE;
+    host.launched = (struct launched){.pidfd = -1, .up = -1, .lifeline = -1};
+    host.signals = host.report.fd = -1;
+    host.facts.timing = &outcome.timing;
+    timing_begin(&outcome.timing, STAGE_REPORT);
     clock_gettime(CLOCK_REALTIME, &wall);
     outcome.started_wall = (int64_t)wall.tv_sec * 1000000000 + wall.tv_nsec;
-    if (report_open(spec->report, &host.report, &outcome.fault) == 0) {
+    facts_mounts(&host.facts, &unused); /* asked for again, should it have failed, where it must not */
+    if (report_open(spec->report, host.facts.mountinfo, &host.report, &outcome.fault) == 0) {
         if (early)
             outcome.fault = *early;
         else if (run(spec, &host, &outcome) == 0 || host.leaf)
             read_outcome(&host, &outcome);
+        timing_begin(&outcome.timing, TIMING_AFTER);
         look_after(spec, &host, &outcome);
     } else if (early) {
         report_fault(&outcome.fault, sys_now() + LAST_WORDS);
         outcome.fault = *early;
     }
+    timing_begin(&outcome.timing, TIMING_UNDO);
     undo(&host, &outcome);
     if (host.facts.left.pid && !outcome.residue[0]) {
         char who[160];
@@ -235,6 +259,7 @@ static int run_main(const struct spec *spec, const struct fault *early)
     }
     status = outcome_status(&outcome);
     by = outcome.answer_by ? outcome.answer_by : sys_now() + LAST_WORDS;
+    timing_begin(&outcome.timing, TIMING_RECORD);
     /* First what a program reads. */
     if (report_write(&host.report, spec, host.plan.id[0] ? &host.plan : NULL, &outcome, by, &trouble) < 0) {
         report_fault(&trouble, by);
@@ -244,6 +269,9 @@ static int run_main(const struct spec *spec, const struct fault *early)
         report_fault(&outcome.fault, by);
     if (spec->summary)
         report_summary(&host.plan, &outcome, by);
+    timing_begin(&outcome.timing, TIMING_DONE);
+    if (spec->timing)
+        report_timing(&outcome, by);
     report_release(&host.report);
     streams_release(&host.streams);
     plan_release(&host.plan);
@@ -253,10 +281,12 @@ static int run_main(const struct spec *spec, const struct fault *early)
 
 static int plan_main(const struct spec *spec)
 {
-    struct host host = {.facts = FACTS_NONE, .report = {.fd = -1}};
+    static struct host host;
     struct fault fault;
     int status = 0;
 
+    facts_start(&host.facts);
+    host.report.fd = -1;
     if (decide(spec, &host, &fault) < 0) {
         report_fault(&fault, sys_now() + LAST_WORDS);
         status = 125;
@@ -272,12 +302,13 @@ static int plan_main(const struct spec *spec)
 
 static int clean_main(const struct spec *spec)
 {
-    struct facts facts = FACTS_NONE;
+    static struct facts facts;
     struct leaves_sweep sweep = {0};
     struct fault fault;
     char parent[PATH_MAX];
     bool ours;
 
+    facts_start(&facts);
     if (facts_host(&facts, &fault) < 0 ||
         plan_cgroup_parent(spec->cgroup_parent, facts.privileged, &facts.cgroups, parent, &ours, &fault) < 0 ||
         leaves_clean(&facts.cgroups, parent, &sweep, &fault) < 0) {

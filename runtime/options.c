@@ -81,6 +81,7 @@ static const struct option {
      "end the command once a stream has written more; default 64M, or --max-output if that is more"},
     {"report", 0, TEXT, FIELD(report), 0, 0, NULL, "FILE|fd:N", "write the record, one JSON object, there"},
     {"summary", 0, FLAG, FIELD(summary), 0, 0, NULL, NULL, "one line for people on stderr at the end"},
+    {"timing", 0, FLAG, FIELD(timing), 0, 0, NULL, NULL, "how long each stage of the run took, on stderr and in the record"},
     {"cgroup-parent", 0, TEXT, FIELD(cgroup_parent), 0, 0, NULL, "PATH",
      "where the leaf is made, below every hierarchy's mount; default for root /bivy, for others the directory of their own cgroup"},
     {"host-uid", 0, COUNT, FIELD(host_uid), 1, 0xfffffffe, NULL, "ID", "host user the sandbox runs as (root only); default the workspace's owner"},

@@ -141,31 +141,28 @@ int plan_cgroup_parent(const char *given, bool privileged, const struct hierarch
     return 0;
 }
 
-/* As many of the caller's processors as the limit rounds up to. Which ones depends on the pid, so that sandboxes spread. */
+/* As many of the caller's processors as the limit rounds up to. Which ones is the child's choice. */
 static void decide_processors(const struct spec *spec, const struct facts *facts, struct plan *plan)
 {
-    int have = CPU_COUNT(&facts->processors);
-    int want = (int)((spec->cpu + 999) / 1000);
-    int skip;
+    unsigned have = (unsigned)CPU_COUNT(&facts->processors), want = (unsigned)((spec->cpu + 999) / 1000);
 
     plan->affinity = spec->affinity;
-    if (!spec->affinity || want >= have) {
-        plan->processors = facts->processors;
-        return;
-    }
-    CPU_ZERO(&plan->processors);
-    skip = facts->pid % have;
-    for (int pass = 0; pass < 2 && want > 0; pass++)
-        for (size_t cpu = 0; cpu < CPU_SETSIZE && want > 0; cpu++) {
-            if (!CPU_ISSET(cpu, &facts->processors) || CPU_ISSET(cpu, &plan->processors))
-                continue;
-            if (skip > 0) {
-                skip--;
-                continue;
-            }
-            CPU_SET(cpu, &plan->processors);
-            want--;
+    plan->processors = facts->processors;
+    plan->processor_count = spec->affinity && want < have ? want : have;
+}
+
+void plan_choose_processors(const struct plan *plan, unsigned current, cpu_set_t *chosen)
+{
+    unsigned left = plan->processor_count;
+
+    CPU_ZERO(chosen);
+    for (unsigned i = 0; i < CPU_SETSIZE && left > 0; i++) {
+        unsigned cpu = (current + i) % CPU_SETSIZE;
+        if (CPU_ISSET(cpu, &plan->processors)) {
+            CPU_SET(cpu, chosen);
+            left--;
         }
+    }
 }
 
 static char *joined(const char *name, const char *between, const char *value)

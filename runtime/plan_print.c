@@ -139,6 +139,7 @@ int plan_print(const struct plan *plan, FILE *out)
         if (CPU_ISSET(cpu, &plan->processors))
             json_number(&json, NULL, cpu);
     json_close(&json, ']');
+    json_number(&json, "processor_count", plan->processor_count); /* of these, chosen when it runs */
     json_string(&json, "seccomp_policy", seccomp_filter_sha256);
     json_close(&json, '}');
     json_newline(&json);

@@ -62,7 +62,8 @@ int privileges_drop(struct fault *fault)
         }
     if (prctl(PR_SET_SECUREBITS, locked, 0, 0, 0) < 0)
         return fault_set(fault, STAGE_CAPABILITIES, errno, NULL, "securebits cannot be locked");
-    if (cap_reset_ambient() < 0)
+    /* One call; cap_reset_ambient(3) asks for each of them. */
+    if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0)
         return fault_set(fault, STAGE_CAPABILITIES, errno, NULL, "ambient set cannot be emptied");
     if (cap_set_proc(no_capabilities) < 0)
         return fault_set(fault, STAGE_CAPABILITIES, errno, NULL, "capability sets cannot be emptied");

@@ -27,6 +27,15 @@ uint64_t readings_oom_kills(const struct cgroup *cgroup)
     return kills;
 }
 
+bool readings_last(const struct cgroup *cgroup)
+{
+    char text[64];
+    uint64_t count;
+
+    return text_of(cgroup_controller(cgroup, CONTROLLER_PIDS), "pids.current", text, sizeof text) && readings_single(text, &count) &&
+           count == 1;
+}
+
 int readings_take(const struct cgroup *cgroup, struct readings *readings)
 {
     char oom[1024], memory_peak[64], pids_peak[64], pids_events[256], cpu[4096], cpu_v1[1024];

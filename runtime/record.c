@@ -207,6 +207,27 @@ static void write_readings(struct json *json, const struct spec *spec, const str
     json_close(json, '}');
 }
 
+static void write_timing(struct json *json, const struct spec *spec, const struct outcome *outcome)
+{
+    struct timing_row rows[TIMING_COUNT];
+    size_t count = timing_rows(&outcome->timing, rows);
+
+    if (!spec->timing) {
+        json_null(json, "timing");
+        return;
+    }
+    json_open(json, "timing", '[');
+    for (size_t i = 0; i < count; i++) {
+        json_open(json, NULL, '{');
+        json_string(json, "stage", rows[i].name);
+        json_string(json, "side", rows[i].side);
+        json_thousandths(json, "start_us", rows[i].start);
+        json_thousandths(json, "us", rows[i].ns);
+        json_close(json, '}');
+    }
+    json_close(json, ']');
+}
+
 void record_write(struct json *json, const struct spec *spec, const struct plan *plan, const struct outcome *outcome)
 {
     bool exited = outcome->have_status && WIFEXITED(outcome->wait_status);
@@ -235,6 +256,7 @@ void record_write(struct json *json, const struct spec *spec, const struct plan 
     json_close(json, ']');
     write_isolation(json, plan, outcome);
     write_workspace(json, spec, plan, outcome);
+    write_timing(json, spec, outcome);
     json_open(json, "residue", '[');
     if (outcome->residue[0])
         json_string(json, NULL, outcome->residue);

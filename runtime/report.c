@@ -165,9 +165,8 @@ static int open_patiently(const char *where, struct report *report, struct fault
     return opened.result;
 }
 
-int report_open(const char *where, struct report *report, struct fault *fault)
+int report_open(const char *where, const char *mountinfo, struct report *report, struct fault *fault)
 {
-    char *mountinfo;
     bool may_block;
     int result;
 
@@ -181,9 +180,7 @@ int report_open(const char *where, struct report *report, struct fault *fault)
         char whole[PATH_MAX];
         if ((result = place_absolute(where, whole)) < 0)
             return fault_set(fault, STAGE_REPORT, -result, "name a file", "--report %.300s: cannot be opened", where);
-        mountinfo = sys_read_all("/proc/self/mountinfo");
         may_block = !mountinfo || place_may_block(whole, mountinfo);
-        free(mountinfo);
         if (may_block) {
             result = open_patiently(whole, report, fault);
         } else if ((result = open_file(where, report, fault)) == 0) {
@@ -329,4 +326,18 @@ void report_summary(const struct plan *plan, const struct outcome *outcome, uint
              units_show_size(plan->memory, limit), outcome->victim[0] ? ", killed for memory: " : "", outcome->victim,
              outcome->readings.pids_denied ? ", forks refused" : "");
     put_line("", text, by);
+}
+
+void report_timing(const struct outcome *outcome, uint64_t by)
+{
+    struct timing_row rows[TIMING_COUNT];
+    size_t count = timing_rows(&outcome->timing, rows);
+    char text[160];
+
+    put_line("timing: ", "side     stage             begins us    took us", by);
+    for (size_t i = 0; i < count; i++) {
+        snprintf(text, sizeof text, "%-8s %-16s %10.1f %10.1f", rows[i].side, rows[i].name, (double)rows[i].start / 1000,
+                 (double)rows[i].ns / 1000);
+        put_line("timing: ", text, by);
+    }
 }

@@ -77,28 +77,24 @@ static int attach(int root, const char *target, int mount)
 
 static int make_entry(int dir, const struct scratch_entry *entry)
 {
-    SYS_CLOSES int fd = -1;
+    int result = entry->link        ? SYS_AGAIN(symlinkat(entry->link, dir, entry->path))
+                 : entry->directory ? SYS_AGAIN(mkdirat(dir, entry->path, entry->mode))
+                                    : SYS_AGAIN(mknodat(dir, entry->path, S_IFREG | entry->mode, 0));
 
-    if (entry->link)
-        return SYS_AGAIN(symlinkat(entry->link, dir, entry->path)) < 0 ? -errno : 0;
-    if (entry->directory)
-        return SYS_AGAIN(mkdirat(dir, entry->path, entry->mode)) < 0 ? -errno : 0;
-    fd = SYS_AGAIN(openat(dir, entry->path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, entry->mode));
-    return fd < 0 ? -errno : 0;
+    return result < 0 ? -errno : 0;
 }
 
 static int make_file(int dir, const char *path, const char *text)
 {
-    SYS_CLOSES int fd = SYS_AGAIN(openat(dir, path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0444));
-    size_t length = strlen(text);
+    SYS_CLOSES int fd = SYS_AGAIN(openat(dir, path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0444));
+    ssize_t length = (ssize_t)strlen(text);
     char back[64];
 
     if (fd < 0)
         return -errno;
-    if (SYS_AGAIN(write(fd, text, length)) != (ssize_t)length)
+    if (SYS_AGAIN(write(fd, text, (size_t)length)) != length || SYS_AGAIN(pread(fd, back, sizeof back, 0)) != length)
         return -EIO;
-    sys_close(&fd);
-    return sys_read_file(dir, path, back, sizeof back) == (ssize_t)length && !memcmp(back, text, length) ? 0 : -EIO;
+    return memcmp(back, text, (size_t)length) ? -EIO : 0;
 }
 
 /* What language runtimes read to size themselves: the limits as v2 would show them, whichever hierarchy holds them. */
@@ -225,6 +221,61 @@ int rootfs_proc(const struct plan *plan, struct rootfs *rootfs, struct fault *fa
     return 0;
 }
 
+/* Most mounts are binds of something in scratch or of the host's /dev. One call each, mount(2) by path, instead of six: for each set of
+ * flags there is a view, a mount of the whole with these flags, and a bind has the flags of the mount that it is a part of. Paths are
+ * relative to the new root, whose ".." is the scratch that it is attached in. The sources are our own; that the targets are no symbolic
+ * links the supervisor has checked (facts.c), and the gate sees where everything came to lie. */
+static const struct view {
+    const char *name; /* its directory in scratch (policy.c); "." scratch itself, as it was mounted */
+    uint64_t attr;
+} views[] = {
+    {"view-ro", POLICY_MASK_ATTR},
+    {"view-noexec", MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC},
+    {".", MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV},
+};
+#define VIEW_NODES "view-node"
+
+static const char *view_of(uint64_t attr)
+{
+    for (size_t i = 0; i < sizeof views / sizeof views[0]; i++)
+        if (views[i].attr == attr)
+            return views[i].name;
+    return NULL;
+}
+
+static int make_view(const struct rootfs *rootfs, int from, const char *path, const char *name, uint64_t attr)
+{
+    SYS_CLOSES int mount = clone_mount(from, path, attr);
+
+    return mount < 0 ? mount : sys_move_mount_at(mount, rootfs->scratch, name);
+}
+
+static int make_views(struct rootfs *rootfs, struct fault *fault)
+{
+    uint64_t node = 0;
+    int result = 0;
+
+    for (size_t i = 0; i < sizeof views / sizeof views[0] && result == 0; i++)
+        if (views[i].name[0] != '.')
+            result = make_view(rootfs, rootfs->scratch, "", views[i].name, views[i].attr);
+    if (result < 0)
+        return fault_set(fault, STAGE_MOUNTS, -result, NULL, "scratch cannot be cloned");
+    for (size_t i = 0; i < policy_mount_count && !node; i++)
+        if (policy_mounts[i].kind == MOUNT_DEVICE)
+            node = policy_mounts[i].attr;
+    /* In a container the nodes may be mounts of their own: then this fails, or does not show them, and they are taken one by one. */
+    rootfs->nodes = make_view(rootfs, AT_FDCWD, "/dev", VIEW_NODES, node) == 0;
+    if (SYS_AGAIN(fchdir(rootfs->root)) < 0)
+        return fault_set(fault, STAGE_MOUNTS, errno, NULL, "the new root cannot be entered");
+    return 0;
+}
+
+static bool is_device(const struct stat *node, const struct mount_row *row)
+{
+    return S_ISCHR(node->st_mode) && node->st_rdev == makedev(row->device >> 8, row->device & 0xff);
+}
+
+/* A mount of the one node, where /dev as a whole does not serve. */
 static int take_device(const struct mount_row *row)
 {
     SYS_CLOSES int fd = sys_openat2(AT_FDCWD, row->source, O_PATH | O_CLOEXEC, NO_LINKS);
@@ -234,9 +285,31 @@ static int take_device(const struct mount_row *row)
         return fd;
     if (SYS_AGAIN(fstat(fd, &node)) < 0)
         return -errno;
-    if (!S_ISCHR(node.st_mode) || node.st_rdev != makedev(row->device >> 8, row->device & 0xff))
-        return -ENXIO;
-    return clone_mount(fd, "", row->attr);
+    return is_device(&node, row) ? clone_mount(fd, "", row->attr) : -ENXIO;
+}
+
+static int bind_device(const struct mount_row *row, const struct rootfs *rootfs)
+{
+    char source[64];
+    struct stat node;
+    int result = -ENXIO;
+
+    snprintf(source, sizeof source, "../" VIEW_NODES "%s", row->source + strlen("/dev"));
+    if (rootfs->nodes && SYS_AGAIN(fstatat(AT_FDCWD, source, &node, AT_SYMLINK_NOFOLLOW)) == 0 && is_device(&node, row))
+        return sys_bind(source, row->target + 1);
+    SYS_CLOSES int mount = result = take_device(row);
+    return mount < 0 ? result : attach(rootfs->root, row->target, mount);
+}
+
+static int bind_scratch(const struct mount_row *row, const char *source)
+{
+    const char *view = view_of(row->attr);
+    char path[64];
+
+    if (!view)
+        return -EINVAL;
+    snprintf(path, sizeof path, "../%s/%s", view, source);
+    return sys_bind(path, row->target + 1);
 }
 
 static int new_devpts(const struct mount_row *row)
@@ -256,62 +329,65 @@ static int new_devpts(const struct mount_row *row)
     return result < 0 ? result : mount;
 }
 
-/* The detached mount for a row, or -errno with *fault. */
-static int make_mount(const struct plan *plan, const struct plan_mount *mount, int workspace, const struct rootfs *rootfs,
-                      struct fault *fault)
+static int bind_workspace(const struct plan *plan, const struct mount_row *row, int taken, const struct rootfs *rootfs,
+                          struct fault *fault)
+{
+    SYS_CLOSES int again = -1;
+    int result;
+
+    if (taken < 0) {
+        again = rootfs_take(plan->workspace, true, row->attr, STAGE_WORKSPACE, fault);
+        if (again < 0)
+            return again;
+    }
+    result = attach(rootfs->root, row->target, taken < 0 ? again : taken);
+    return result < 0 ? fault_set(fault, STAGE_MOUNTS, -result, NULL, "%s cannot be mounted", row->target) : 0;
+}
+
+static int bind_row(const struct plan *plan, const struct plan_mount *mount, int workspace, const struct rootfs *rootfs,
+                    struct fault *fault)
 {
     const struct mount_row *row = mount->row;
-    const char *mend = NULL;
-    int made = -EINVAL;
+    const char *mend = "make the rootfs with rootfs/build";
+    int result = 0;
 
     switch (mount->from_scratch ? MOUNT_SCRATCH : row->kind) {
     case MOUNT_WORKSPACE:
-        if (workspace < 0)
-            return rootfs_take(plan->workspace, true, row->attr, STAGE_WORKSPACE, fault);
-        made = fcntl(workspace, F_DUPFD_CLOEXEC, 3);
-        break;
+        return bind_workspace(plan, row, workspace, rootfs, fault);
     case MOUNT_SCRATCH:
-        made = clone_mount(rootfs->scratch, row->source, row->attr);
+        result = bind_scratch(row, row->source);
         break;
     case MOUNT_DEVICE:
-        made = take_device(row);
+        result = bind_device(row, rootfs);
         mend = "the host's /dev must have this node, on a mount that allows devices";
         break;
-    case MOUNT_DEVPTS:
-        made = new_devpts(row);
+    case MOUNT_DEVPTS: {
+        SYS_CLOSES int pts = result = new_devpts(row);
+        if (pts >= 0)
+            result = attach(rootfs->root, row->target, pts);
         break;
+    }
     case MOUNT_MASK_FILE:
-        made = clone_mount(rootfs->scratch, "nofile", row->attr);
-        break;
     case MOUNT_MASK_DIR:
-        made = clone_mount(rootfs->scratch, "nodir", row->attr);
+        if (!weakened("masks"))
+            result = bind_scratch(row, row->kind == MOUNT_MASK_FILE ? "nofile" : "nodir");
+        if (result == -ENOENT)
+            result = 0; /* this kernel has no such file; the gate looks again */
         break;
     case MOUNT_ROOT: /* made by stages of their own */
     case MOUNT_PROC:
         break;
     }
-    return made < 0 ? fault_set(fault, STAGE_MOUNTS, -made, mend, "%s cannot be made", row->target) : made;
+    return result < 0 ? fault_set(fault, STAGE_MOUNTS, -result, mend, "%s cannot be mounted", row->target) : 0;
 }
 
 int rootfs_mounts(const struct plan *plan, int workspace, struct rootfs *rootfs, struct fault *fault)
 {
-    for (size_t i = 0; i < plan->mount_count; i++) {
-        const struct mount_row *row = plan->mounts[i].row;
-        bool mask = row->kind == MOUNT_MASK_FILE || row->kind == MOUNT_MASK_DIR;
+    int result = make_views(rootfs, fault);
 
-        if (row->kind == MOUNT_ROOT || row->kind == MOUNT_PROC || (mask && weakened("masks")))
-            continue; /* made by stages of their own */
-        if (mask && SYS_AGAIN(faccessat(rootfs->root, row->target + 1, F_OK, AT_SYMLINK_NOFOLLOW)) < 0 &&
-            errno == ENOENT)
-            continue; /* this kernel has no such file; the gate looks again */
-        SYS_CLOSES int mount = make_mount(plan, &plan->mounts[i], workspace, rootfs, fault);
-        if (mount < 0)
-            return mount;
-        int result = attach(rootfs->root, row->target, mount);
-        if (result < 0)
-            return fault_set(fault, STAGE_MOUNTS, -result, "make the rootfs with rootfs/build", "%s cannot be mounted", row->target);
-    }
-    return 0;
+    for (size_t i = 0; i < plan->mount_count && result == 0; i++)
+        result = bind_row(plan, &plan->mounts[i], workspace, rootfs, fault);
+    return result;
 }
 
 int rootfs_pivot(struct rootfs *rootfs, struct fault *fault)

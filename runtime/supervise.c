@@ -147,6 +147,9 @@ static void on_message(struct run *run)
             run->outcome->have_status = true;
             run->outcome->wait_status = message.wait_status;
             run->outcome->ended_at = message.at;
+            /* Beside pid 1's death, which takes the kernel a while. */
+            if (readings_last(run->cgroup))
+                run->outcome->have_readings = readings_take(run->cgroup, &run->outcome->readings) == 0;
             /* pid 1 exits now, and the kernel kills the rest: whoever is not gone soon is held by something. */
             if (run->phase < KILLING && run->deadline > sys_now() + DRAIN_WITHIN)
                 run->deadline = sys_now() + DRAIN_WITHIN;
@@ -350,6 +353,7 @@ void supervise(const struct plan *plan, const struct cgroup *cgroup, struct laun
     };
 
     loop(&run);
+    timing_begin(&outcome->timing, TIMING_OUTPUT);
     judge(&run);
     outcome->answer_by = answer_by(&run, sys_now());
     streams_finish(streams, outcome->answer_by, signals);

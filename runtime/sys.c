@@ -10,6 +10,7 @@
 #include <linux/stat.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
@@ -18,6 +19,7 @@
 
 #define READ_MOST ((size_t)16 << 20)
 #define SYS_MNT_DETACH 2 /* umount2(2) */
+#define SYS_MS_BIND 4096 /* mount(2) */
 
 static int result(long value)
 {
@@ -86,11 +88,21 @@ int sys_move_mount(int from, int to)
     return AGAIN(syscall(SYS_move_mount, from, "", to, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH));
 }
 
+int sys_move_mount_at(int from, int dir, const char *path)
+{
+    return AGAIN(syscall(SYS_move_mount, from, "", dir, path, MOVE_MOUNT_F_EMPTY_PATH));
+}
+
 int sys_mount_setattr(int fd, const char *path, unsigned flags, uint64_t set, uint64_t clear, uint64_t propagation)
 {
     struct mount_attr attr = {.attr_set = set, .attr_clr = clear, .propagation = propagation};
 
     return AGAIN(syscall(SYS_mount_setattr, fd, path, flags, &attr, sizeof attr));
+}
+
+int sys_bind(const char *from, const char *to)
+{
+    return AGAIN(syscall(SYS_mount, from, to, NULL, (unsigned long)SYS_MS_BIND, NULL));
 }
 
 int sys_fsopen(const char *fstype)
@@ -170,21 +182,30 @@ ssize_t sys_read_file(int dirfd, const char *path, char *buffer, size_t size)
     return fd < 0 ? -errno : read_text(fd, buffer, size);
 }
 
-char *sys_read_all(const char *path)
+char *sys_read_all(const char *path, char *room, size_t size)
 {
-    for (size_t size = 64 * 1024; size <= READ_MOST; size *= 4) {
-        char *text = malloc(size);
+    ssize_t got = sys_read_file(AT_FDCWD, path, room, size);
+    char *text = room;
+
+    while (got == -EFBIG && size < READ_MOST) {
+        sys_text_free(text, room);
+        size *= 4;
+        text = malloc(size);
         if (!text)
             return NULL;
-        ssize_t got = sys_read_file(AT_FDCWD, path, text, size);
-        if (got >= 0)
-            return text;
-        free(text);
-        errno = (int)-got;
-        if (got != -EFBIG)
-            return NULL;
+        got = sys_read_file(AT_FDCWD, path, text, size);
     }
+    if (got >= 0)
+        return text;
+    sys_text_free(text, room);
+    errno = (int)-got;
     return NULL;
+}
+
+void sys_text_free(char *text, const char *room)
+{
+    if (text != room)
+        free(text);
 }
 
 int sys_write_file(int dirfd, const char *path, const char *text)
@@ -244,15 +265,41 @@ int sys_mount_of(int fd, struct sys_mount *out)
     return 0;
 }
 
+#define GUARD ((size_t)64 * 1024) /* a page of any size */
+
+char *sys_stack(size_t bytes)
+{
+    char *whole = mmap(NULL, GUARD + bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+    if (whole == MAP_FAILED)
+        return NULL;
+    if (mprotect(whole + GUARD, bytes, PROT_READ | PROT_WRITE) == 0)
+        return whole + GUARD;
+    munmap(whole, GUARD + bytes);
+    return NULL;
+}
+
+void sys_stack_release(char *stack, size_t bytes)
+{
+    if (stack)
+        munmap(stack - GUARD, GUARD + bytes);
+}
+
 void sys_signals_default(void)
 {
     /* The kernel's struct sigaction and sigset_t, whose layout differs by architecture; SIG_DFL, no flags, nothing masked: all 0. */
     static const unsigned long action[8];
-    static const uint64_t none;
 
     for (int number = 1; number <= 64; number++)
         if (number != SIGKILL && number != SIGSTOP)
-            syscall(SYS_rt_sigaction, number, action, NULL, sizeof none);
+            syscall(SYS_rt_sigaction, number, action, NULL, sizeof(uint64_t));
+    sys_signals_unblock();
+}
+
+void sys_signals_unblock(void)
+{
+    static const uint64_t none;
+
     syscall(SYS_rt_sigprocmask, SIG_SETMASK, &none, NULL, sizeof none);
 }
 
@@ -325,6 +372,22 @@ int sys_next_name(struct sys_names *names, const char **name)
     } while (entry->name[0] == '.' && (!entry->name[1] || (entry->name[1] == '.' && !entry->name[2])));
     *name = entry->name;
     return 1;
+}
+
+uint64_t sys_namespace(int dir, const char *name)
+{
+    char link[64], *number, *end;
+    ssize_t got = SYS_AGAIN(readlinkat(dir, name, link, sizeof link - 1));
+    unsigned long long inode;
+
+    if (got <= 0)
+        return 0;
+    link[got] = '\0';
+    number = strchr(link, '['); /* "mnt:[4026531841]" */
+    if (!number)
+        return 0;
+    inode = strtoull(number + 1, &end, 10);
+    return *end == ']' ? inode : 0;
 }
 
 uint64_t sys_now(void)

@@ -4,7 +4,7 @@
 
 static bool is_flag(const char *name)
 {
-    return !strcmp(name, "interactive") || !strcmp(name, "summary");
+    return !strcmp(name, "interactive") || !strcmp(name, "summary") || !strcmp(name, "timing");
 }
 
 /* "--a=b" for "--a" "b" and the other way about, long names for letters, and "--" before the command. */

@@ -7,7 +7,7 @@ static const char *const with_value[] = {
     "network", "env", "affinity", "max-output", "output-limit", "report", "cgroup-parent", "host-uid", "host-gid",
     "unenforced",
 };
-static const char *const without_value[] = {"interactive", "summary"};
+static const char *const without_value[] = {"interactive", "summary", "timing"};
 
 static bool among(const char *const *words, size_t count, const char *word)
 {

@@ -85,7 +85,7 @@ static inline void same_spec(const struct spec *a, const struct spec *b)
     MUST(a->host_uid == b->host_uid && a->host_gid == b->host_gid);
     MUST(a->network == b->network && a->unenforced == b->unenforced);
     MUST(a->interactive == b->interactive && a->affinity == b->affinity);
-    MUST(a->summary == b->summary && a->roff == b->roff);
+    MUST(a->summary == b->summary && a->timing == b->timing && a->roff == b->roff);
     MUST(a->env_count == b->env_count);
     for (size_t i = 0; i < a->env_count; i++)
         same_text(a->env[i], b->env[i]);

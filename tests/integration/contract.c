@@ -425,6 +425,51 @@ static void the_summary_is_one_line(void **state)
     CHECK(result, strstr(line, "exited") || strstr(line, "exit"));
 }
 
+/* Rows by their beginning, none longer than the run; every stage between the first and the command's end on its own side only. */
+static void the_timing_tells_every_stage(void **state)
+{
+    static const char *const host[] = {"report", "rootfs", "plan", "cgroup", "streams", "clone", "idmap", "limits", "wait",
+                                       "output", "readings", "workspace_after", "undo"};
+    static const char *const sandbox[] = {"inherited", "cgroup_enter", "keyring", "netns", "ids", "scratch", "root", "proc", "mounts",
+                                          "pivot", "network", "hostname", "rlimits", "affinity", "capabilities", "no_new_privs",
+                                          "seccomp", "init", "descriptors", "gate", "exec", "command", "teardown"};
+    const struct result *result = RUN(HOW(0), "--timing", "--", "sh", "-c", "sleep 0.2");
+    double before = 0, command = 0;
+    size_t rows = 0;
+    char path[64], line[96];
+
+    (void)state;
+    CHECK_WELL(result);
+    for (;; rows++) {
+        snprintf(path, sizeof path, "timing.%zu.start_us", rows);
+        if (!reader_at(result->record, path))
+            break;
+        double start = record_real(result, path);
+        CHECK(result, start >= before);
+        before = start;
+        snprintf(path, sizeof path, "timing.%zu.us", rows);
+        CHECK(result, record_real(result, path) >= 0 && record_real(result, path) < 60e6);
+        snprintf(path, sizeof path, "timing.%zu.stage", rows);
+        const char *stage = record_text(result, path);
+        bool known = false;
+        for (size_t i = 0; i < sizeof host / sizeof *host; i++)
+            known |= !strcmp(stage, host[i]);
+        for (size_t i = 0; i < sizeof sandbox / sizeof *sandbox; i++)
+            known |= !strcmp(stage, sandbox[i]);
+        CHECK(result, known);
+        snprintf(line, sizeof line, " %s ", stage);
+        CHECK(result, strstr(result->err, line)); /* and for people */
+        if (!strcmp(stage, "command")) {
+            snprintf(path, sizeof path, "timing.%zu.us", rows);
+            command = record_real(result, path);
+        }
+    }
+    CHECK(result, rows == sizeof host / sizeof *host + sizeof sandbox / sizeof *sandbox);
+    CHECK(result, command >= 200000);
+    result = RUN(HOW(0), "--", "true");
+    CHECK(result, record_null(result, "timing") && result->err_length == 0);
+}
+
 static void plan_touches_nothing(void **state)
 {
     struct how how = {.verb = "plan", .workspace = workspace_make(), .parent = "/bivy-test-no-such-parent"};
@@ -501,7 +546,7 @@ static void help_and_version(void **state)
     static const char *const options[] = {
         "--rootfs",        "--workspace", "--memory",         "--cpus",         "--pids",    "--timeout",
         "--kill-after",    "--scratch",   "--scratch-inodes", "--open-files",   "--network", "--env",
-        "--interactive",   "--affinity",  "--max-output",     "--output-limit", "--report",  "--summary",
+        "--interactive",   "--affinity",  "--max-output",     "--output-limit", "--report",  "--summary", "--timing",
         "--cgroup-parent", "--host-uid",  "--host-gid",       "--unenforced",   "--profile",
     };
     const struct result *result = RUN(HOW(.bare = true), "help"), *again;
@@ -708,6 +753,7 @@ int main(int argc, char **argv)
         TEST(the_times_are_real),
         TEST(throttling_is_told),
         TEST(the_summary_is_one_line),
+        TEST(the_timing_tells_every_stage),
         TEST(plan_touches_nothing),
         TEST(the_run_keeps_to_the_plan),
         TEST(help_and_version),

@@ -87,6 +87,7 @@ static void defaults(void **state)
     assert_false(spec.interactive);
     assert_true(spec.affinity);
     assert_false(spec.summary);
+    assert_false(spec.timing);
     assert_int_equal(spec.env_count, 0);
     assert_string_equal(spec.argv[0], "true");
     assert_null(spec.argv[1]);
@@ -98,7 +99,7 @@ static void every_option(void **state)
     good(ARGS("plan", "--rootfs", "/r", "--workspace", "/w", "--memory", "1.5G", "--cpus", "1.25", "--pids", "7", "--timeout", "500ms",
               "--kill-after", "0s", "--scratch", "64K", "--scratch-inodes", "64", "--open-files", "16", "--network", "loopback", "--env",
               "A=b=c", "--env", "D", "-e", "E=", "-i", "--affinity", "off", "--max-output", "2M", "--output-limit", "none", "--report",
-              "fd:3", "--summary", "--cgroup-parent", "/x", "--host-uid", "1", "--host-gid", "4294967294", "--unenforced", "swap",
+              "fd:3", "--summary", "--timing", "--cgroup-parent", "/x", "--host-uid", "1", "--host-gid", "4294967294", "--unenforced", "swap",
               "--unenforced", "cpu", "--", "-x", "--memory", "0"));
     assert_int_equal(spec.verb, VERB_PLAN);
     assert_string_equal(spec.rootfs, "/r");
@@ -122,6 +123,7 @@ static void every_option(void **state)
     assert_true(spec.output_limit == SPEC_UNLIMITED);
     assert_string_equal(spec.report, "fd:3");
     assert_true(spec.summary);
+    assert_true(spec.timing);
     assert_string_equal(spec.cgroup_parent, "/x");
     assert_int_equal(spec.host_uid, 1);
     assert_int_equal(spec.host_gid, 4294967294);
@@ -335,6 +337,7 @@ static void empty_values(void **state)
     bad(ARGS("run", "--interactive=yes", "x"), "interactive");
     bad(ARGS("run", "--interactive=", "x"), "interactive");
     bad(ARGS("run", "--summary=1", "x"), "summary");
+    bad(ARGS("run", "--timing=1", "x"), "timing");
     bad(ARGS("run", "-w"), "workspace");
     bad(ARGS("run", "-e"), "env");
 }
@@ -743,7 +746,7 @@ static void help(void **state)
 {
     static const char *const options[] = {"rootfs", "workspace", "memory", "cpus", "pids", "timeout", "kill-after", "scratch", "scratch-inodes",
                                           "open-files", "network", "env", "interactive", "affinity", "max-output", "output-limit", "report",
-                                          "summary", "cgroup-parent", "host-uid", "host-gid", "unenforced", "profile", "workspace-root",
+                                          "summary", "timing", "cgroup-parent", "host-uid", "host-gid", "unenforced", "profile", "workspace-root",
                                           "user-id", "require-fs", "owner-range", "create-workspace", "workspace-timeout", "sync", "abort-stuck"};
     static const char *const subcommands[] = {"run", "plan", "clean", "selftest", "help", "version"};
     char *text = printed(options_help), *roff = printed(options_roff);

@@ -87,7 +87,8 @@ static int begin(void **state)
     spec.scratch = 128 * MIB;
     spec.output_limit = 64 * MIB;
     spec.argv = command;
-    facts = FACTS_NONE;
+    memset(&facts, 0, sizeof facts);
+    facts.rootfs.fd = facts.workspace.fd = facts.stop = -1;
     facts.euid = facts.egid = 0;
     facts.privileged = true;
     facts.pid = 4242;
@@ -595,52 +596,51 @@ static void affinity(void **state)
         uint64_t cpu;
         int wanted;
     } limits[] = {{10, 1}, {500, 1}, {999, 1}, {1000, 1}, {1001, 2}, {2000, 2}, {2001, 3}, {7500, 8}, {64000, 64}, {512000, 512}};
-    static const pid_t pids[] = {1, 2, 3, 1000, 4193, 4194303, INT_MAX};
+    static const unsigned currents[] = {0, 1, 2, 5, 63, 1000, 1023, 4096, UINT_MAX};
 
     (void)state;
     for (size_t s = 0; s < LENGTH(sets); s++)
-        for (size_t l = 0; l < LENGTH(limits); l++)
-            for (size_t p = 0; p < LENGTH(pids); p++) {
-                cpu_set_t both;
-                processors(sets[s]);
-                int have = CPU_COUNT(&facts.processors);
-                spec.cpu = limits[l].cpu;
-                facts.pid = pids[p];
-                make();
-                CPU_AND(&both, &plan.processors, &facts.processors);
-                assert_true(CPU_EQUAL(&both, &plan.processors)); /* none that the caller may not use */
-                if (CPU_COUNT(&plan.processors) != (limits[l].wanted < have ? limits[l].wanted : have))
-                    fail_msg("cpus %s, limit %llu, pid %d: %d", sets[s], (unsigned long long)limits[l].cpu, pids[p],
-                             CPU_COUNT(&plan.processors));
-                spec.affinity = false;
-                make();
-                assert_false(plan.affinity);
-                assert_true(CPU_EQUAL(&plan.processors, &facts.processors));
-                spec.affinity = true;
+        for (size_t l = 0; l < LENGTH(limits); l++) {
+            processors(sets[s]);
+            int have = CPU_COUNT(&facts.processors), wanted = limits[l].wanted < have ? limits[l].wanted : have;
+            spec.cpu = limits[l].cpu;
+            make();
+            assert_true(CPU_EQUAL(&plan.processors, &facts.processors));
+            assert_int_equal(plan.processor_count, wanted);
+            for (size_t c = 0; c < LENGTH(currents); c++) {
+                cpu_set_t chosen, both;
+                plan_choose_processors(&plan, currents[c], &chosen);
+                CPU_AND(&both, &chosen, &facts.processors);
+                assert_true(CPU_EQUAL(&both, &chosen)); /* none that the caller may not use */
+                assert_int_equal(CPU_COUNT(&chosen), wanted);
             }
+            spec.affinity = false;
+            make();
+            assert_false(plan.affinity);
+            assert_int_equal(plan.processor_count, have);
+            spec.affinity = true;
+        }
 }
 
-/* Runs with pids in a row are spread evenly, also where the set has holes and where the choice wraps round. */
-static void sandboxes_spread(void **state)
+/* The processor that it is on is among them where the caller may use it; the rest follow it, round the end and over holes. */
+static void sandboxes_stay(void **state)
 {
     static const struct {
-        const char *set;
+        const char *set, *chosen;
         uint64_t cpu;
-    } rows[] = {{"0-3", 500}, {"1,3,5,7", 1000}, {"0-3", 3000}, {"7,100,1023", 2000}};
+        unsigned current;
+    } rows[] = {{"0-3", "2", 500, 2},   {"0-3", "0,2-3", 3000, 2}, {"1,3,5,7", "3", 1000, 2},  {"1,3,5,7", "1", 1000, 8},
+                {"0,1023", "1023", 10, 1023}, {"0,7,1023", "0,1023", 2000, 900}, {"4", "4", 500, 0}};
 
     (void)state;
     for (size_t r = 0; r < LENGTH(rows); r++) {
-        unsigned used[CPU_SETSIZE] = {0};
+        cpu_set_t chosen;
         processors(rows[r].set);
-        unsigned have = (unsigned)CPU_COUNT(&facts.processors), wanted = (unsigned)((rows[r].cpu + 999) / 1000);
         spec.cpu = rows[r].cpu;
-        for (facts.pid = 1000; facts.pid < 1000 + 10 * (pid_t)have; facts.pid++) {
-            make();
-            for (size_t cpu = 0; cpu < CPU_SETSIZE; cpu++)
-                used[cpu] += (unsigned)CPU_ISSET(cpu, &plan.processors) != 0;
-        }
-        for (size_t cpu = 0; cpu < CPU_SETSIZE; cpu++)
-            assert_int_equal(used[cpu], CPU_ISSET(cpu, &facts.processors) ? 10 * wanted : 0);
+        make();
+        plan_choose_processors(&plan, rows[r].current, &chosen);
+        processors(rows[r].chosen);
+        assert_true(CPU_EQUAL(&chosen, &facts.processors));
     }
 }
 
@@ -961,7 +961,7 @@ int main(void)
         TEST(empty_elements_of_path),
         TEST(very_long_names),
         TEST(affinity),
-        TEST(sandboxes_spread),
+        TEST(sandboxes_stay),
         TEST(passed_through),
         TEST(mounts),
         TEST(long_ids),
