@@ -272,3 +272,41 @@ int bpf_run(const struct sock_filter *program, size_t length, const struct secco
 
     return r < 0 ? r : bpf_run_checked(program, length, data, answer);
 }
+
+int bpf_run_bare(const struct sock_filter *program, size_t length, uint32_t arch, uint32_t number, uint32_t *answer)
+{
+    uint32_t a = 0;
+
+    for (size_t pc = 0; pc < length; pc++) {
+        const struct sock_filter *i = &program[pc];
+
+        switch (i->code) {
+        case BPF_LD | BPF_W | BPF_ABS:
+            if (i->k == offsetof(struct seccomp_data, nr))
+                a = number;
+            else if (i->k == offsetof(struct seccomp_data, arch))
+                a = arch;
+            else
+                return -EDOM;
+            break;
+        case BPF_JMP | BPF_JA:
+            pc += i->k;
+            break;
+        case BPF_JMP | BPF_JEQ | BPF_K:
+        case BPF_JMP | BPF_JGE | BPF_K:
+        case BPF_JMP | BPF_JGT | BPF_K:
+        case BPF_JMP | BPF_JSET | BPF_K:
+            pc += holds(BPF_OP(i->code), a, i->k) ? i->jt : i->jf;
+            break;
+        case BPF_ALU | BPF_AND | BPF_K:
+            a &= i->k;
+            break;
+        case BPF_RET | BPF_K:
+            *answer = i->k;
+            return 0;
+        default:
+            return -EDOM;
+        }
+    }
+    return -EDOM;
+}

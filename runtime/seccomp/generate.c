@@ -1,6 +1,7 @@
 /*
  * Build-time generator: policy table in, filter as C source out. It runs on the build machine and is the only part that
- * needs libseccomp.
+ * needs libseccomp, which gives a second opinion: what is written is seccomp_compile()'s program, but only after
+ * libseccomp has made one of the same table with its own numbers, and the interpreter has found either equal to it.
  *
  *     generate MACHINE OUTPUT [SYMBOL]   write OUTPUT, a C source defining SYMBOL, SYMBOL_len and SYMBOL_sha256
  *                                        (seccomp_filter when left out, as seccomp_filter.h declares)
@@ -10,6 +11,7 @@
  *
  * MACHINE is x86_64 or aarch64. Exit status 0, or 1 with the reason on stderr.
  */
+#include "compile.h"
 #include "policy.h"
 #include "print.h"
 #include "sha256.h"
@@ -17,6 +19,7 @@
 
 #include <linux/filter.h>
 #include <seccomp.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -78,6 +81,32 @@ static const struct seccomp_rule *narrower(size_t index)
     return NULL;
 }
 
+static bool is_mentioned(int number, enum seccomp_machine machine)
+{
+    for (size_t i = 0; i < seccomp_rules_len; i++) {
+        if (seccomp_rule_number(&seccomp_rules[i], machine) == number)
+            return true;
+    }
+    return false;
+}
+
+/*
+ * What libseccomp can say nothing about: numbers it has no name for, being older than they are, and x32 numbers, which
+ * it takes for a foreign architecture.
+ */
+static bool leaves_out(enum seccomp_machine machine, uint32_t number)
+{
+    char *name;
+    bool known;
+
+    if (number >= SECCOMP_POLICY_X32_BIT)
+        return true;
+    name = seccomp_syscall_resolve_num_arch(token_of(machine), (int)number);
+    known = name != NULL;
+    free(name);
+    return !known && is_mentioned((int)number, machine);
+}
+
 /*
  * libseccomp has no "else": a rule that asks less swallows those that ask more. An else is therefore put as a
  * comparison of its own, "the argument that the narrower rules test next is >= 0", which always holds and which
@@ -93,7 +122,9 @@ static int add_rule(scmp_filter_ctx filter, size_t index, enum seccomp_machine m
     int number = seccomp_rule_number(rule, machine);
     int r;
 
-    if (number < 0 || (n == 0 && narrow == NULL)) /* not here, or plain_answer()'s */
+    if (leaves_out(machine, (uint32_t)number)) /* a number of -1 too */
+        return 0;
+    if (n == 0 && narrow == NULL && rule->answer == SECCOMP_POLICY_DEFAULT) /* it takes no rule for its default */
         return 0;
     for (unsigned i = 0; i < n; i++) {
         const struct seccomp_condition *condition = &rule->conditions[i];
@@ -136,119 +167,9 @@ static int make_filter(uint32_t token, scmp_filter_ctx *made)
     return 0;
 }
 
-/* plain_answer() of a number whose answer depends on arguments. */
-#define DEPENDS (-1)
-
-/* What a number answers whatever its arguments. */
-static int plain_answer(int number, enum seccomp_machine machine)
-{
-    for (size_t i = 0; i < seccomp_rules_len; i++) {
-        if (seccomp_rule_number(&seccomp_rules[i], machine) == number)
-            return seccomp_rule_conditions(&seccomp_rules[i]) > 0 ? DEPENDS : seccomp_rules[i].answer;
-    }
-    return SECCOMP_POLICY_DEFAULT;
-}
-
-/* Numbers in a row with one answer; a range ends where the next begins, the last has no end. */
-struct range {
-    uint32_t first;
-    int answer;
-};
-
-#define MOST_RANGES 250
-#define NUMBERS 1024
-
-/* A binary tree over ranges, then one return for each answer, then whatever is appended, for the numbers left over. */
-struct tree {
-    struct sock_filter *program;
-    size_t next;
-    struct range ranges[MOST_RANGES];
-    size_t n_ranges;
-    int answers[8];
-    size_t n_answers;
-    size_t returns;
-};
-
-static int collect_ranges(struct tree *tree, enum seccomp_machine machine)
-{
-    for (int number = 0; number < NUMBERS; number++) {
-        int answer = plain_answer(number, machine);
-        size_t a = 0;
-
-        if (tree->n_ranges > 0 && tree->ranges[tree->n_ranges - 1].answer == answer)
-            continue;
-        while (a < tree->n_answers && tree->answers[a] != answer)
-            a++;
-        if (tree->n_ranges == MOST_RANGES || a == sizeof tree->answers / sizeof *tree->answers)
-            return failed("ranges of numbers", -EOVERFLOW);
-        tree->ranges[tree->n_ranges++] = (struct range){(uint32_t)number, answer};
-        if (a == tree->n_answers && answer != DEPENDS)
-            tree->answers[tree->n_answers++] = answer;
-    }
-    return 0;
-}
-
-/* Where a call goes that belongs to one of the ranges low to high - 1; the instructions it takes are written. */
-static size_t put_ranges(struct tree *tree, size_t low, size_t high)
-{
-    size_t middle = low + (high - low) / 2;
-    size_t here;
-    size_t below;
-    size_t above;
-
-    if (high - low == 1) {
-        size_t a = 0;
-
-        while (a < tree->n_answers && tree->answers[a] != tree->ranges[low].answer)
-            a++;
-        return tree->returns + a; /* past them all for DEPENDS */
-    }
-    here = tree->next++;
-    below = put_ranges(tree, low, middle);
-    above = put_ranges(tree, middle, high);
-    tree->program[here] =
-        (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, tree->ranges[middle].first,
-                                     (unsigned char)(above - here - 1), (unsigned char)(below - here - 1));
-    return here;
-}
-
-/*
- * The front of the program answers all calls whose arguments do not matter, in fewer instructions than libseccomp makes
- * of them: it compares with every number, and loading takes time in proportion. It knows all numbers, also those that
- * libseccomp has no name for yet, and x32 calls, whose bit puts them into the last range (libseccomp takes them for a
- * foreign architecture, which kills). Foreign architectures and the calls that depend on arguments go on to what
- * libseccomp makes.
- */
-static int add_plain(enum seccomp_machine machine, struct sock_filter *program, size_t *length)
-{
-    struct tree tree = {.program = program, .next = 3};
-    int r = collect_ranges(&tree, machine);
-
-    if (r < 0)
-        return r;
-    tree.returns = tree.next + tree.n_ranges - 1;
-    *length = tree.returns + tree.n_answers;
-    if (*length > 255) /* jumps reach that far */
-        return failed("ranges of numbers", -EOVERFLOW);
-    program[0] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch));
-    program[1] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, seccomp_machine_arch(machine), 0,
-                                              (unsigned char)(*length - 2));
-    program[2] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
-    put_ranges(&tree, 0, tree.n_ranges);
-    for (size_t a = 0; a < tree.n_answers; a++) {
-        uint32_t value = tree.answers[a] == SECCOMP_POLICY_ALLOW ? SECCOMP_RET_ALLOW
-                                                                 : SECCOMP_RET_ERRNO | (uint32_t)tree.answers[a];
-
-        program[tree.returns + a] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, value);
-    }
-    return 0;
-}
-
-/* Appends libseccomp's program, which it writes to descriptors only. */
+/* libseccomp's program, which it writes to descriptors only. */
 static int export_program(scmp_filter_ctx filter, struct sock_filter *program, size_t *length)
 {
-    size_t room = BPF_MAXINSNS - *length;
-    size_t got;
     FILE *file = tmpfile();
     int r;
 
@@ -258,18 +179,47 @@ static int export_program(scmp_filter_ctx filter, struct sock_filter *program, s
     if (r == 0 && fseek(file, 0, SEEK_SET) != 0)
         r = -errno;
     if (r == 0) {
-        got = fread(program + *length, sizeof *program, room, file);
-        if (ferror(file) || got == 0 || fgetc(file) != EOF)
+        *length = fread(program, sizeof *program, BPF_MAXINSNS, file);
+        if (ferror(file) || *length == 0 || fgetc(file) != EOF)
             r = -EIO;
-        *length += got;
     }
     fclose(file);
-    return r < 0 ? failed("exporting the program", r) : 0;
+    return r < 0 ? failed("exporting libseccomp's program", r) : 0;
 }
 
-static int compile(enum seccomp_machine machine, struct sock_filter *program, size_t *length)
+static int verify(enum seccomp_machine machine, const char *whose, const struct sock_filter *program, size_t length,
+                  bool (*skips)(enum seccomp_machine machine, uint32_t number))
 {
+    struct seccomp_verdict verdict;
+    int r = seccomp_verify(machine, program, length, skips, &verdict);
+
+    if (r == 0)
+        return 0;
+    if (r == -EDOM) {
+        fprintf(stderr, "generate: %s program looks at arguments of nr %d, which the policy does not\n", whose,
+                verdict.data.nr);
+        return r;
+    }
+    if (r != -EBADMSG) {
+        fprintf(stderr, "generate: %s program is none that seccomp would take: %s\n", whose, strerror(-r));
+        return r;
+    }
+    fprintf(stderr,
+            "generate: %s program differs from the policy: arch 0x%x nr %d "
+            "(0x%llx, 0x%llx, 0x%llx, 0x%llx, 0x%llx, 0x%llx): policy 0x%x, program 0x%x\n",
+            whose, verdict.data.arch, verdict.data.nr, (unsigned long long)verdict.data.args[0],
+            (unsigned long long)verdict.data.args[1], (unsigned long long)verdict.data.args[2],
+            (unsigned long long)verdict.data.args[3], (unsigned long long)verdict.data.args[4],
+            (unsigned long long)verdict.data.args[5], verdict.wanted, verdict.got);
+    return r;
+}
+
+/* The second opinion: libseccomp's numbers, and a program of its making, which is judged and thrown away. */
+static int ask_libseccomp(enum seccomp_machine machine)
+{
+    static struct sock_filter program[BPF_MAXINSNS];
     scmp_filter_ctx filter = NULL;
+    size_t length = 0;
     int r = make_filter(token_of(machine), &filter);
 
     if (r < 0)
@@ -280,30 +230,9 @@ static int compile(enum seccomp_machine machine, struct sock_filter *program, si
             r = add_rule(filter, i, machine);
     }
     if (r == 0)
-        r = add_plain(machine, program, length);
-    if (r == 0)
-        r = export_program(filter, program, length);
+        r = export_program(filter, program, &length);
     seccomp_release(filter);
-    return r;
-}
-
-static int verify(enum seccomp_machine machine, const struct sock_filter *program, size_t length)
-{
-    struct seccomp_verdict verdict;
-    int r = seccomp_verify(machine, program, length, &verdict);
-
-    if (r == 0)
-        return 0;
-    if (r != -EBADMSG)
-        return failed("libseccomp made a program that seccomp would not take", r);
-    fprintf(stderr,
-            "generate: libseccomp's program differs from the policy: arch 0x%x nr %d "
-            "(0x%llx, 0x%llx, 0x%llx, 0x%llx, 0x%llx, 0x%llx): policy 0x%x, program 0x%x\n",
-            verdict.data.arch, verdict.data.nr, (unsigned long long)verdict.data.args[0],
-            (unsigned long long)verdict.data.args[1], (unsigned long long)verdict.data.args[2],
-            (unsigned long long)verdict.data.args[3], (unsigned long long)verdict.data.args[4],
-            (unsigned long long)verdict.data.args[5], verdict.wanted, verdict.got);
-    return r;
+    return r == 0 ? verify(machine, "libseccomp's", program, length, leaves_out) : r;
 }
 
 static void digest(const struct sock_filter *program, size_t length, char hex[65])
@@ -377,22 +306,15 @@ static int generate(enum seccomp_machine machine, const char *path, const char *
 {
     static struct sock_filter program[BPF_MAXINSNS];
     size_t length = 0;
-    int r = compile(machine, program, &length);
+    int r = ask_libseccomp(machine);
 
-    if (r == 0)
-        r = verify(machine, program, length);
-    if (r == 0)
-        r = write_source(path, symbol, machine, program, length);
-    return r;
-}
-
-static int is_mentioned(int number, enum seccomp_machine machine)
-{
-    for (size_t i = 0; i < seccomp_rules_len; i++) {
-        if (seccomp_rule_number(&seccomp_rules[i], machine) == number)
-            return 1;
-    }
-    return 0;
+    if (r < 0)
+        return r;
+    r = seccomp_compile(seccomp_rules, seccomp_rules_len, machine, program, &length);
+    if (r < 0)
+        return failed("compiling the policy", r);
+    r = verify(machine, "the compiled", program, length, NULL);
+    return r < 0 ? r : write_source(path, symbol, machine, program, length);
 }
 
 /* What libseccomp knows and the table does not say a word about, whatever its number. */

@@ -698,15 +698,24 @@ static int matches(const struct seccomp_rule *rule, const uint64_t arguments[6])
     return 1;
 }
 
-uint32_t seccomp_policy_answer(enum seccomp_machine machine, uint32_t arch, uint32_t number,
-                               const uint64_t arguments[6])
+size_t seccomp_policy_first(enum seccomp_machine machine, uint32_t number)
+{
+    size_t first = 0;
+
+    while (first < seccomp_rules_len && (uint32_t)seccomp_rule_number(&seccomp_rules[first], machine) != number)
+        first++;
+    return (int)number < 0 ? seccomp_rules_len : first;
+}
+
+uint32_t seccomp_policy_answer_from(size_t first, enum seccomp_machine machine, uint32_t arch, uint32_t number,
+                                    const uint64_t arguments[6])
 {
     int answer = SECCOMP_POLICY_DEFAULT;
 
     /* Another architecture has other numbers, so no rule here means anything for it. */
     if (arch != seccomp_machine_arch(machine))
         return SECCOMP_RET_KILL_PROCESS;
-    for (size_t i = 0; i < seccomp_rules_len; i++) {
+    for (size_t i = first; i < seccomp_rules_len; i++) {
         int of_rule = seccomp_rule_number(&seccomp_rules[i], machine);
 
         if (of_rule >= 0 && (uint32_t)of_rule == number && matches(&seccomp_rules[i], arguments)) {
@@ -716,4 +725,10 @@ uint32_t seccomp_policy_answer(enum seccomp_machine machine, uint32_t arch, uint
     }
     return answer == SECCOMP_POLICY_ALLOW ? SECCOMP_RET_ALLOW
                                           : SECCOMP_RET_ERRNO | ((uint32_t)answer & SECCOMP_RET_DATA);
+}
+
+uint32_t seccomp_policy_answer(enum seccomp_machine machine, uint32_t arch, uint32_t number,
+                               const uint64_t arguments[6])
+{
+    return seccomp_policy_answer_from(0, machine, arch, number, arguments);
 }

@@ -78,4 +78,11 @@ const char *seccomp_answer_name(int answer);
 uint32_t seccomp_policy_answer(enum seccomp_machine machine, uint32_t arch, uint32_t number,
                                const uint64_t arguments[6]);
 
+/* The first rule of a number on a machine, an index into seccomp_rules; seccomp_rules_len where there is none. */
+size_t seccomp_policy_first(enum seccomp_machine machine, uint32_t number);
+
+/* seccomp_policy_answer() for who asks much about one number: `first` is what seccomp_policy_first() says of it. */
+uint32_t seccomp_policy_answer_from(size_t first, enum seccomp_machine machine, uint32_t arch, uint32_t number,
+                                    const uint64_t arguments[6]);
+
 #endif
