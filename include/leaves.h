@@ -33,4 +33,13 @@ int leaves_sweep(const struct hierarchies *cgroups, const char *path, bool alone
 /* The same for `bivy clean`: finds out whether it is alone, and is patient. */
 int leaves_clean(const struct hierarchies *cgroups, const char *path, struct leaves_sweep *sweep, struct fault *fault);
 
+/* Gives the page cache of runs that have ended back, where no bivy is at work below path: what a run wrote to its workspace or read
+ * first of the rootfs stays charged to its leaf, and the leaf's memory cgroup lives on, unseen, for as long (cgroup-v2.rst,
+ * memory.reclaim; cgroup-v1/memory.rst, force_empty). Takes a few milliseconds, more where pages must be written first; ends at
+ * deadline (sys_now() scale) at the latest. */
+void leaves_reclaim(const struct hierarchies *cgroups, const char *path, uint64_t deadline);
+
+/* The same for the end of a run: only now and then, by the run's id, and only if there are many such cgroups. */
+void leaves_tend(const struct hierarchies *cgroups, const char *path, const char *id);
+
 #endif

@@ -3,11 +3,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/limits.h>
+#include <inttypes.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -122,6 +125,83 @@ int leaves_sweep(const struct hierarchies *cgroups, const char *path, bool alone
     return 0;
 }
 
+static void no_action(int signal)
+{
+    (void)signal;
+}
+
+/* One write that takes its time, and is interrupted at the deadline: the kernel gives up between two rounds. */
+static void write_until(int dir, const char *file, const char *text, uint64_t deadline)
+{
+    const struct sigaction catch = {.sa_handler = no_action}; /* without SA_RESTART */
+    uint64_t now = sys_now(), left = deadline > now ? (deadline - now) / 1000 : 0;
+    const struct itimerval timer = {.it_value = {.tv_sec = (time_t)(left / 1000000), .tv_usec = (suseconds_t)(left % 1000000)}};
+    SYS_CLOSES int fd = SYS_AGAIN(openat(dir, file, O_WRONLY | O_CLOEXEC | O_NOCTTY));
+    sigset_t alarm;
+    ssize_t put;
+
+    sigemptyset(&alarm);
+    sigaddset(&alarm, SIGALRM);
+    if (fd < 0 || left == 0 || sigprocmask(SIG_UNBLOCK, &alarm, NULL) < 0 || sigaction(SIGALRM, &catch, NULL) < 0 || setitimer(ITIMER_REAL, &timer, NULL) < 0)
+        return;
+    put = write(fd, text, strlen(text));
+    (void)put; /* EINTR, or EAGAIN: not all of it; the next one goes on */
+    setitimer(ITIMER_REAL, &(struct itimerval){0}, NULL);
+}
+
+void leaves_reclaim(const struct hierarchies *cgroups, const char *path, uint64_t deadline)
+{
+    SYS_CLOSES int lock = leaves_open_parent(cgroups->v2.mount, path, false);
+    bool v1 = cgroups->v1[CONTROLLER_MEMORY].mount[0];
+    SYS_CLOSES int dir = leaves_open_parent(v1 ? cgroups->v1[CONTROLLER_MEMORY].mount : cgroups->v2.mount, path, false);
+    char text[8 * 1024];
+    uint64_t cached = 0;
+
+    /* Alone, or it would be the pages of sandboxes at work. Asked, not held: who comes now waits for the exclusive lock. */
+    if (lock < 0 || dir < 0 || SYS_AGAIN(flock(lock, LOCK_EX | LOCK_NB)) < 0 || SYS_AGAIN(flock(lock, LOCK_SH)) < 0)
+        return;
+    if (v1) {
+        write_until(dir, "memory.force_empty", "0", deadline);
+    } else if (sys_read_file(dir, "memory.stat", text, sizeof text) > 0 && readings_keyed(text, "file", &cached) && cached > 0) {
+        snprintf(text, sizeof text, "%llu", (unsigned long long)cached);
+        write_until(dir, "memory.reclaim", text, deadline); /* since 5.19 */
+    }
+}
+
+/* Memory cgroups that are dead and not gone. v1 does not tell; there the memory hierarchy is compared with that of pids, which in most
+ * places has the same directories and whose dead go at once. */
+static uint64_t count_dying(const struct hierarchies *cgroups, const char *path)
+{
+    char text[4096];
+    uint64_t memory = 0, pids = 0;
+    const char *line;
+
+    if (!cgroups->v1[CONTROLLER_MEMORY].mount[0]) {
+        SYS_CLOSES int parent = leaves_open_parent(cgroups->v2.mount, path, false);
+        return parent >= 0 && sys_read_file(parent, "cgroup.stat", text, sizeof text) > 0 &&
+                       readings_keyed(text, "nr_dying_descendants", &memory)
+                   ? memory
+                   : 0;
+    }
+    if (sys_read_file(AT_FDCWD, "/proc/cgroups", text, sizeof text) <= 0)
+        return 0;
+    if ((line = strstr(text, "\nmemory\t")))
+        sscanf(line, "%*s %*u %" SCNu64, &memory);
+    if ((line = strstr(text, "\npids\t")))
+        sscanf(line, "%*s %*u %" SCNu64, &pids);
+    return memory > pids ? memory - pids : 0;
+}
+
+#define TEND_DYING 200                       /* each some 100 kB of kernel memory */
+#define TEND_LETTERS "04hm"                  /* of the 32 that an id may begin with: one run in eight looks */
+#define TEND_PATIENCE ((uint64_t)150000000) /* ns */
+
+void leaves_tend(const struct hierarchies *cgroups, const char *path, const char *id)
+{
+    if (id[0] && strchr(TEND_LETTERS, id[0]) && count_dying(cgroups, path) >= TEND_DYING)
+        leaves_reclaim(cgroups, path, sys_now() + TEND_PATIENCE);
+}
+
 #define CLEAN_PATIENCE 2000000000u /* ns */
 
 int leaves_clean(const struct hierarchies *cgroups, const char *path, struct leaves_sweep *sweep, struct fault *fault)
@@ -129,5 +209,10 @@ int leaves_clean(const struct hierarchies *cgroups, const char *path, struct lea
     SYS_CLOSES int parent = leaves_open_parent(cgroups->v2.mount, path, false);
     bool alone = parent >= 0 && SYS_AGAIN(flock(parent, LOCK_EX | LOCK_NB)) == 0;
 
-    return leaves_sweep(cgroups, path, alone, sys_now() + CLEAN_PATIENCE, sweep, fault);
+    int result = leaves_sweep(cgroups, path, alone, sys_now() + CLEAN_PATIENCE, sweep, fault);
+
+    sys_close(&parent); /* its lock with it */
+    if (alone && result == 0)
+        leaves_reclaim(cgroups, path, sys_now() + CLEAN_PATIENCE);
+    return result;
 }

@@ -273,6 +273,8 @@ static int run_main(const struct spec *spec, const struct fault *early)
     if (spec->timing)
         report_timing(&outcome, by);
     report_release(&host.report);
+    if (host.plan.id[0] && outcome.kind != OUTCOME_STUCK) /* everything is said, and the leaf is gone */
+        leaves_tend(&host.facts.cgroups, host.plan.cgroup_parent, host.plan.id);
     streams_release(&host.streams);
     plan_release(&host.plan);
     facts_release(&host.facts);

@@ -120,6 +120,27 @@ static void runs_that_write_leave_nothing_but_their_files(void **state)
     compare_cgroups(&before, runs);
 }
 
+/* Where the files stay, dead memory cgroups stay with their pages, a few hundred; then a run that is alone gives them back, and so does
+ * bivy clean. Only for root: on v1 nobody else may write the parent's files. */
+static void dead_cgroups_do_not_pile_up(void **state)
+{
+    int runs = runs_wanted() / 2; /* more than twice as many as a run puts up with (leaves.c), where the machine is fast */
+    const struct result *result;
+    struct how how = {.workspace = workspace_make()};
+    struct counts before = take_counts();
+
+    (void)state;
+    run_many(&how, runs, WORDS("--", "sh", "-c", "echo hello > file.$RANDOM.$$"));
+    for (int i = 0; i < 100 && memory_cgroups() > before.cgroups + 250; i++) /* alone now; one in eight looks */
+        CHECK_WELL(session_finish(session_start(HOW(0), WORDS("--", "true"))));
+    if (memory_cgroups() > before.cgroups + 250)
+        harness_fail("%d runs that wrote left %ld memory cgroups more than before", runs, memory_cgroups() - before.cgroups);
+    sync(); /* else clean waits for the disk as long as it must, and no longer than 2 s */
+    result = session_finish(session_start(HOW(.verb = "clean"), (const char *const[]){NULL}));
+    CHECK(result, result->status == 0);
+    compare_cgroups(&before, 0);
+}
+
 /* Where nothing can be written, nothing can be left: all mounts but those of the kernel's own file systems become
  * read-only. */
 static void make_the_host_read_only(void *data)
@@ -207,6 +228,7 @@ int main(int argc, char **argv)
 {
     static const struct harness_test tests[] = {
         TEST(a_thousand_runs_leave_nothing), TEST(runs_that_write_leave_nothing_but_their_files),
+        TEST_ROOT(dead_cgroups_do_not_pile_up),
         TEST(no_file_is_needed_on_the_host), TEST(failed_runs_leave_nothing),
         TEST(killed_runs_are_swept),
     };
