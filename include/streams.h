@@ -16,6 +16,7 @@ struct stream {
     bool in_ours, out_ours; /* non-blocking, by an open file description of our own */
     bool splices;      /* splice(2) works between these two */
     bool waits_out;    /* waiting for room in out, not for bytes in in */
+    bool wide;         /* the command's pipe was made larger, or is not to be */
     bool broken;       /* out is gone (EPIPE): the command's next write gets EPIPE as well */
     uint64_t seen, passed;
     uint64_t head;     /* bytes that may still be passed on live */

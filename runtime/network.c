@@ -196,7 +196,8 @@ int network_join(struct fault *fault)
     made.stack = NULL;
     if (made.namespace < 0)
         return fault_set(fault, STAGE_NETNS, -made.namespace,
-                         made.namespace == -ENOSPC ? "raise sysctl user.max_net_namespaces, or end other sandboxes" : "a kernel with CONFIG_NET_NS is needed",
+                         made.namespace == -ENOSPC ? "raise sysctl user.max_net_namespaces, or end other sandboxes"
+                                                   : "a kernel with CONFIG_NET_NS is needed",
                          "no network namespace can be made");
     if (setns(made.namespace, CLONE_NEWNET) < 0)
         return fault_set(fault, STAGE_NETNS, errno, NULL, "the new network namespace cannot be entered");

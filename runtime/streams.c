@@ -15,6 +15,9 @@
 
 #define CHUNK (64u * 1024)
 #define SPLICE_MOST (1u << 20)
+#define WIDEN_AFTER (256u * 1024)
+#define WIDE (1024u * 1024)
+#define WIDE_MEMORY (64u * WIDE) /* of the leaf: with less it would miss what is in the pipe */
 #define ROUNDS 16       /* of one stream before the other gets its turn */
 #define BLIND_WRITE 512 /* into something that cannot be made non-blocking: no more than POLLOUT promises of any of them */
 
@@ -84,6 +87,7 @@ static int open_command_pipe(struct stream *stream, int fd, int *child_end, cons
         return fault_set(fault, STAGE_STREAMS, errno, "raise the caller's limit of open files", "no pipe can be made");
     stream->in = ends[0];
     stream->in_ours = true;
+    stream->wide = plan->memory < WIDE_MEMORY;
     *child_end = ends[1];
     if (fcntl(ends[0], F_SETFL, O_NONBLOCK) < 0) /* our end only: each end is an open file description of its own */
         return fault_set(fault, STAGE_STREAMS, errno, NULL, "fcntl");
@@ -199,6 +203,16 @@ static bool flush(struct stream *stream)
     return true;
 }
 
+/* A pipe holds 64 KiB, and a command that writes much would be put to sleep and woken for each: one that has written that much gets
+ * more room. Its pages are charged to the leaf like any others. */
+static void widen(struct stream *stream)
+{
+    if (stream->wide || stream->seen < WIDEN_AFTER)
+        return;
+    stream->wide = true;
+    fcntl(stream->in, F_SETPIPE_SZ, WIDE); /* refused beyond the caller's share (pipe-user-pages-soft): then it stays as it is */
+}
+
 static void at_end(struct stream *stream)
 {
     sys_close(&stream->in);
@@ -291,6 +305,7 @@ static void pump(struct stream *stream)
     if (!flush(stream))
         return;
     for (int round = 0; round < ROUNDS && stream->in >= 0; round++) {
+        widen(stream);
         bool more = stream->head == 0 ? keep_on(stream) : stream->splices ? splice_on(stream) : copy_on(stream);
         if (!more)
             break;
