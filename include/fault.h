@@ -18,7 +18,6 @@ enum stage {
     STAGE_INHERITED,    /* from here on: inside the sandbox, before the command */
     STAGE_CGROUP_ENTER,
     STAGE_KEYRING,
-    STAGE_NETNS,        /* the network namespace, made beside the following */
     STAGE_IDS,
     STAGE_SCRATCH,
     STAGE_ROOT,

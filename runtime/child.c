@@ -108,18 +108,8 @@ static int pivot(struct child *child, struct fault *fault)
     return result;
 }
 
-static int begin_network(struct child *child, struct fault *fault)
-{
-    (void)child;
-    return weakened("net") ? 0 : network_begin(fault);
-}
-
 static int set_network(struct child *child, struct fault *fault)
 {
-    int result = weakened("net") ? 0 : network_join(fault);
-
-    if (result < 0)
-        return result;
     return child->plan->network == NETWORK_LOOPBACK ? network_loopback(fault) : 0;
 }
 
@@ -229,14 +219,13 @@ static const struct {
     {STAGE_INHERITED,    shed_inherited},    /* while the child has the caller's host id, whose process it still is */
     {STAGE_CGROUP_ENTER, enter_cgroup},      /* early: all that follows is charged; before the cgroup namespace, whose root it is */
     {STAGE_KEYRING,      new_keyring},       /* as root while it still is: an ordinary user's quota is 200 (keyrings(7)) */
-    {STAGE_NETNS,        begin_network},     /* in the leaf, which is charged for it; beside everything until STAGE_NETWORK */
     {STAGE_IDS,          take_ids},          /* before any inode is made: an unmapped owner cannot (EOVERFLOW) */
     {STAGE_SCRATCH,      make_scratch},      /* stages everything below */
     {STAGE_ROOT,         make_root},
     {STAGE_PROC,         make_proc},         /* before the pivot: needs the host's /proc in sight, or the kernel refuses a new one */
     {STAGE_MOUNTS,       make_mounts},       /* the masks lie in /proc */
     {STAGE_PIVOT,        pivot},             /* from here on no path of the host can be named */
-    {STAGE_NETWORK,      set_network},       /* before the host name: one thread again */
+    {STAGE_NETWORK,      set_network},
     {STAGE_HOST_NAME,    set_host_name},
     {STAGE_RLIMITS,      set_rlimits},
     {STAGE_AFFINITY,     set_affinity},

@@ -8,7 +8,7 @@
 
 static const char *const stage_names[STAGE_COUNT] = {
     "options",   "report",       "rootfs",  "workspace", "plan",     "cgroup",   "streams",      "clone",
-    "idmap",     "inherited",    "cgroup_enter", "keyring", "netns", "ids",   "scratch",  "root",         "proc",
+    "idmap",     "inherited",    "cgroup_enter", "keyring", "ids",   "scratch",  "root",         "proc",
     "mounts",    "pivot",        "network", "hostname",  "rlimits",  "affinity", "capabilities", "no_new_privs",
     "seccomp",   "init",         "descriptors", "gate",  "exec",     "supervise",
 };

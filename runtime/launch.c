@@ -101,10 +101,9 @@ static int clone_child(struct child *child, struct launched *launched, struct fa
     pid_t pid;
 
     for (size_t i = 0; i < POLICY_NAMESPACES; i++)
-        if (!weakened(policy_namespaces[i].name))
+        /* The cgroup namespace comes once the child is in its leaf everywhere. */
+        if (policy_namespaces[i].flag != CLONE_NEWCGROUP && !weakened(policy_namespaces[i].name))
             namespaces |= policy_namespaces[i].flag;
-    /* The cgroup namespace comes once the child is in its leaf everywhere, that of the network beside the mounts. */
-    namespaces &= ~(uint64_t)(CLONE_NEWCGROUP | CLONE_NEWNET);
     struct clone_args args = {
         .flags = namespaces | CLONE_PIDFD | CLONE_INTO_CGROUP,
         .pidfd = (uint64_t)(uintptr_t)&pidfd,

@@ -3,10 +3,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/limits.h>
-#include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -168,13 +168,24 @@ void leaves_reclaim(const struct hierarchies *cgroups, const char *path, uint64_
     }
 }
 
+/* The number of cgroups in a controller's hierarchy, from the text of /proc/cgroups: name, hierarchy, number, enabled. */
+static uint64_t hierarchy_size(const char *text, const char *name)
+{
+    const char *line = strstr(text, name);
+    char *end;
+
+    if (!line)
+        return 0;
+    strtoull(line + strlen(name), &end, 10);
+    return strtoull(end, NULL, 10);
+}
+
 /* Memory cgroups that are dead and not gone. v1 does not tell; there the memory hierarchy is compared with that of pids, which in most
  * places has the same directories and whose dead go at once. */
 static uint64_t count_dying(const struct hierarchies *cgroups, const char *path)
 {
     char text[4096];
     uint64_t memory = 0, pids = 0;
-    const char *line;
 
     if (!cgroups->v1[CONTROLLER_MEMORY].mount[0]) {
         SYS_CLOSES int parent = leaves_open_parent(cgroups->v2.mount, path, false);
@@ -185,10 +196,8 @@ static uint64_t count_dying(const struct hierarchies *cgroups, const char *path)
     }
     if (sys_read_file(AT_FDCWD, "/proc/cgroups", text, sizeof text) <= 0)
         return 0;
-    if ((line = strstr(text, "\nmemory\t")))
-        sscanf(line, "%*s %*u %" SCNu64, &memory);
-    if ((line = strstr(text, "\npids\t")))
-        sscanf(line, "%*s %*u %" SCNu64, &pids);
+    memory = hierarchy_size(text, "\nmemory\t");
+    pids = hierarchy_size(text, "\npids\t");
     return memory > pids ? memory - pids : 0;
 }
 

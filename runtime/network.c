@@ -1,18 +1,13 @@
 #include "network.h"
 
 #include <errno.h>
-#include <linux/futex.h>
 #include <linux/if.h>
 #include <linux/if_arp.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
-#include <linux/sockios.h>
-#include <sched.h>
 #include <stdint.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <sys/time.h>
 #include <unistd.h>
 
@@ -148,61 +143,6 @@ int network_dump(struct network_links *links)
 
     *links = (struct network_links){0};
     return talk(RTM_GETLINK, NLM_F_DUMP, &all, links);
-}
-
-#define STACK_BYTES (32u * 1024)
-
-static struct {
-    int tid;       /* cleared by the kernel when the thread is gone (CLONE_CHILD_CLEARTID, set_tid_address(2)) */
-    int namespace; /* its descriptor, or -errno */
-    char *stack;
-} made = {.namespace = -EAGAIN};
-
-/* The memory is shared, errno with it: should this fail, the caller's errno of that moment may be wrong, and the run fails anyway. The
- * namespace is taken from a socket (SIOCGSKNS): by /proc/thread-self a name for pid 1 would come into the sandbox's procfs if that is in
- * place by then, and stay there in spite of hidepid. */
-static int make_namespace(void *unused)
-{
-    int result = unshare(CLONE_NEWNET);
-    SYS_CLOSES int inside = result < 0 ? -1 : socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-
-    (void)unused;
-    result = inside < 0 ? -1 : ioctl(inside, SIOCGSKNS);
-    made.namespace = result < 0 ? -errno : result;
-    return 0;
-}
-
-int network_begin(struct fault *fault)
-{
-    const int flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM | CLONE_PARENT_SETTID |
-                      CLONE_CHILD_CLEARTID;
-
-    if (SYS_SANITIZED)
-        return make_namespace(NULL);
-    made.stack = sys_stack(STACK_BYTES);
-    if (!made.stack || clone(make_namespace, made.stack + STACK_BYTES, flags, NULL, &made.tid, NULL, &made.tid) < 0)
-        return fault_set(fault, STAGE_NETNS, errno, "raise the limit of processes", "no thread to make the network namespace in");
-    return 0;
-}
-
-int network_join(struct fault *fault)
-{
-    int tid;
-
-    /* Not FUTEX_PRIVATE: the kernel's own wake is not. */
-    while ((tid = __atomic_load_n(&made.tid, __ATOMIC_ACQUIRE)) != 0)
-        syscall(SYS_futex, &made.tid, FUTEX_WAIT, tid, NULL, NULL, 0);
-    sys_stack_release(made.stack, STACK_BYTES);
-    made.stack = NULL;
-    if (made.namespace < 0)
-        return fault_set(fault, STAGE_NETNS, -made.namespace,
-                         made.namespace == -ENOSPC ? "raise sysctl user.max_net_namespaces, or end other sandboxes"
-                                                   : "a kernel with CONFIG_NET_NS is needed",
-                         "no network namespace can be made");
-    if (setns(made.namespace, CLONE_NEWNET) < 0)
-        return fault_set(fault, STAGE_NETNS, errno, NULL, "the new network namespace cannot be entered");
-    sys_close(&made.namespace);
-    return 0;
 }
 
 int network_loopback(struct fault *fault)

@@ -2,7 +2,7 @@
  *
  * strace can do the errors and the lies too, but it counts per process without a way to say which process is meant, and
  * it stops every process at every call. Here a process has a role: 0 the command itself, 1 its child, 2 its grandchild,
- * 3 a thread of one of these, 4 whatever else; a place is (role, system call number, how many of these the process had made before, from 1).
+ * 3 whatever else; a place is (role, system call number, how many of these the process had made before, from 1).
  *
  *   inject [-t FILE] [-c ROLE:NR:NTH:ACTION[:VALUE]] [-s A:B] [-u ID] [-p CGROUP.PROCS]... [-d MS] -- COMMAND...
  *
@@ -330,8 +330,7 @@ static void on_exec(struct tracee *tracee)
         die("nobody reads");
 }
 
-/* PTRACE_EVENT_CLONE: no SIGCHLD at its end, so a thread. */
-static void on_birth(struct tracee *parent, bool thread)
+static void on_birth(struct tracee *parent)
 {
     unsigned long pid;
     struct tracee *child;
@@ -343,7 +342,7 @@ static void on_birth(struct tracee *parent, bool thread)
     for (size_t i = 0; i < MOST; i++)
         waiting |= tracees[i].pid == (pid_t)pid;
     child = find((pid_t)pid);
-    child->role = thread ? 3 : parent->role < 2 ? parent->role + 1 : 4;
+    child->role = parent->role < 2 ? parent->role + 1 : 3;
     child->counting = true;
     tell("born %d %d\n", child->role, (int)pid);
     if (waiting)
@@ -357,7 +356,7 @@ static void on_stop(struct tracee *tracee, int status)
     if (signal == (SIGTRAP | 0x80)) {
         on_syscall(tracee);
     } else if (event == PTRACE_EVENT_FORK || event == PTRACE_EVENT_VFORK || event == PTRACE_EVENT_CLONE) {
-        on_birth(tracee, event == PTRACE_EVENT_CLONE);
+        on_birth(tracee);
     } else if (event == PTRACE_EVENT_EXEC) {
         on_exec(tracee);
     } else if (event == PTRACE_EVENT_STOP) {

@@ -430,7 +430,7 @@ static void the_timing_tells_every_stage(void **state)
 {
     static const char *const host[] = {"report", "rootfs", "plan", "cgroup", "streams", "clone", "idmap", "limits", "wait",
                                        "output", "readings", "workspace_after", "undo"};
-    static const char *const sandbox[] = {"inherited", "cgroup_enter", "keyring", "netns", "ids", "scratch", "root", "proc", "mounts",
+    static const char *const sandbox[] = {"inherited", "cgroup_enter", "keyring", "ids", "scratch", "root", "proc", "mounts",
                                           "pivot", "network", "hostname", "rlimits", "affinity", "capabilities", "no_new_privs",
                                           "seccomp", "init", "descriptors", "gate", "exec", "command", "teardown"};
     const struct result *result = RUN(HOW(0), "--timing", "--", "sh", "-c", "sleep 0.2");

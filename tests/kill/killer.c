@@ -287,8 +287,7 @@ static void on_syscall(struct tracee *tracee)
     }
 }
 
-/* A thread (PTRACE_EVENT_CLONE: no SIGCHLD at its end) is no process of the run's. */
-static void on_birth(const struct tracee *parent, bool thread)
+static void on_birth(const struct tracee *parent)
 {
     unsigned long pid;
     struct tracee *child;
@@ -299,7 +298,7 @@ static void on_birth(const struct tracee *parent, bool thread)
     for (size_t i = 0; i < MOST; i++)
         waiting |= tracees[i].pid == (pid_t)pid;
     child = find((pid_t)pid);
-    child->role = parent->role < OTHER && !thread ? parent->role + 1 : OTHER;
+    child->role = parent->role < OTHER ? parent->role + 1 : OTHER;
     if (child->role < OTHER && statuses[child->role] != -1)
         child->role = OTHER; /* there was one already */
     born[child->role] = now_us();
@@ -315,7 +314,7 @@ static void on_stop(struct tracee *tracee, int status)
     if (number == (SIGTRAP | 0x80)) {
         on_syscall(tracee);
     } else if (event == PTRACE_EVENT_FORK || event == PTRACE_EVENT_VFORK || event == PTRACE_EVENT_CLONE) {
-        on_birth(tracee, event == PTRACE_EVENT_CLONE);
+        on_birth(tracee);
     } else if (event == PTRACE_EVENT_EXEC) {
         if (tracee->role == BIVY)
             tracee->counting = true;
