@@ -282,7 +282,7 @@ def table_dying(results):
     return [
         Table(
             "Memory cgroups held by the kernel",
-            ["runs", "failed", "before", "after", "settled", "settling s", "left"],
+            ["runs", "failed", "before", "after", "settled", "settling s", "left", "left after bivy clean"],
             [
                 [
                     case["runs"],
@@ -292,6 +292,7 @@ def table_dying(results):
                     case["settled"],
                     number(case["settling_s"]),
                     case["left"],
+                    case["left_after_clean"],
                 ]
             ],
         )

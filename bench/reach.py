@@ -138,8 +138,9 @@ def targets(results):
         found.append(Target(f"cost flat in {words}", case, "<= 1.1", flat(results, case, key, exclude=("usual",)), 1.1))
     # Fewer than before: others' died meanwhile, and may hide as many of ours. A failed run wrote nothing.
     dying = results["cases"].get("dying", {})
-    left = None if dying.get("failed") or (dying.get("left") or 0) < 0 else dying.get("left")
-    found.append(Target("memory cgroups left after 1,000 runs", "dying", "0", left, 0))
+    for key, when in (("left", "by themselves"), ("left_after_clean", "after bivy clean")):
+        left = None if dying.get("failed") or (dying.get(key) or 0) < 0 else dying.get(key)
+        found.append(Target(f"memory cgroups left after 1,000 runs, {when}", "dying", "0", left, 0))
     return found
 
 

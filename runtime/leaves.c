@@ -201,13 +201,29 @@ static uint64_t count_dying(const struct hierarchies *cgroups, const char *path)
     return memory > pids ? memory - pids : 0;
 }
 
-#define TEND_DYING 200                       /* each some 100 kB of kernel memory */
+/* Is no page of runs below path waiting to be written? */
+static bool all_clean(const struct hierarchies *cgroups, const char *path)
+{
+    bool v1 = cgroups->v1[CONTROLLER_MEMORY].mount[0];
+    SYS_CLOSES int dir = leaves_open_parent(v1 ? cgroups->v1[CONTROLLER_MEMORY].mount : cgroups->v2.mount, path, false);
+    uint64_t dirty = 0, writeback = 0;
+    char text[8 * 1024];
+
+    return dir >= 0 && sys_read_file(dir, "memory.stat", text, sizeof text) > 0 &&
+           readings_keyed(text, v1 ? "total_dirty" : "file_dirty", &dirty) &&
+           readings_keyed(text, v1 ? "total_writeback" : "file_writeback", &writeback) && dirty + writeback == 0;
+}
+
+#define TEND_CLEAN 24                        /* so many are worth it where no page must be written first */
+#define TEND_DYING 200                       /* each some 100 kB of kernel memory: worth waiting for the disk */
 #define TEND_LETTERS "04hm"                  /* of the 32 that an id may begin with: one run in eight looks */
 #define TEND_PATIENCE ((uint64_t)150000000) /* ns */
 
 void leaves_tend(const struct hierarchies *cgroups, const char *path, const char *id)
 {
-    if (id[0] && strchr(TEND_LETTERS, id[0]) && count_dying(cgroups, path) >= TEND_DYING)
+    uint64_t dying = id[0] && strchr(TEND_LETTERS, id[0]) ? count_dying(cgroups, path) : 0;
+
+    if (dying >= TEND_DYING || (dying >= TEND_CLEAN && all_clean(cgroups, path)))
         leaves_reclaim(cgroups, path, sys_now() + TEND_PATIENCE);
 }
 

@@ -213,6 +213,7 @@ def made_up():
                 "settled": 3,
                 "settling_s": 1.0,
                 "left": 0,
+                "left_after_clean": 0,
             },
             "mounts": {"why_not": "no mounts"},
         },
@@ -366,7 +367,7 @@ def everything_just_reached():
     results = made_up()
     rows = reach.verdicts(results)
     same([row["what"] for row in rows if row["reached"] is not True], [])
-    same(len(rows), 21)
+    same(len(rows), 22)
     same(reach.failed(rows, results["cases"]), [])
 
 
@@ -414,9 +415,10 @@ def a_worse_figure_is_missed():
             lambda data, case=case: worse([data[case]["rows"][1]], 1.02, "to_base"),
             [f"flat in {word}" if case == "live" else word],
         )
-    spoil(lambda data: data["dying"].update(left=1), ["memory cgroups"])
-    spoil(lambda data: data["dying"].update(left=-8), ["memory cgroups"])
-    spoil(lambda data: data["dying"].update(failed=1), ["memory cgroups"])
+    for key, when in (("left", "by themselves"), ("left_after_clean", "after bivy clean")):
+        spoil(lambda data, key=key: data["dying"].update({key: 1}), [when])
+        spoil(lambda data, key=key: data["dying"].update({key: -8}), [when])
+    spoil(lambda data: data["dying"].update(failed=1), ["by themselves", "after bivy clean"])
 
 
 @test
