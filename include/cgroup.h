@@ -35,6 +35,11 @@ int cgroup_enter(const struct cgroup *cgroup, struct fault *fault);
 /* SIGKILL to everything in the leaf, at once (cgroup.kill, 5.14), and no CPU limit for the dying. */
 int cgroup_kill(const struct cgroup *cgroup);
 
+/* Gives the page cache that is charged to the leaf back, for a workspace whose files others change too, on another host: what the kernel
+ * has of them here would be read by the next run, and be old (cgroup-v2.rst, memory.reclaim; cgroup-v1/memory.rst, force_empty). It
+ * takes pages of the rootfs along that this run was the first to read. */
+void cgroup_reclaim(const struct cgroup *cgroup);
+
 /* Did the caller allow this limit to go unenforced? */
 bool cgroup_unenforced(const struct plan *plan, enum limit limit);
 

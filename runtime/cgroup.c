@@ -267,6 +267,28 @@ int cgroup_kill(const struct cgroup *cgroup)
     return result;
 }
 
+/* Only where every page is clean, as on FUSE: reclaim of pages that are not yet written waits for the disk, 100 ms and more (measured). */
+void cgroup_reclaim(const struct cgroup *cgroup)
+{
+    bool v1 = cgroup->v1[CONTROLLER_MEMORY] >= 0;
+    int dir = cgroup_controller(cgroup, CONTROLLER_MEMORY);
+    char text[8 * 1024];
+    uint64_t cached = 0, dirty = 0, writeback = 0;
+
+    if (!(cgroup->enforced & 1u << LIMIT_MEMORY) || sys_read_file(dir, "memory.stat", text, sizeof text) <= 0 ||
+        !readings_keyed(text, v1 ? "cache" : "file", &cached) || cached == 0 ||
+        !readings_keyed(text, v1 ? "dirty" : "file_dirty", &dirty) ||
+        !readings_keyed(text, v1 ? "writeback" : "file_writeback", &writeback) ||
+        dirty + writeback > 0)
+        return;
+    if (v1) {
+        sys_write_file(dir, "memory.force_empty", "0");
+    } else {
+        snprintf(text, sizeof text, "%llu", (unsigned long long)cached);
+        sys_write_file(dir, "memory.reclaim", text); /* since 5.19; EAGAIN: not all of it */
+    }
+}
+
 bool cgroup_populated(const struct cgroup *cgroup)
 {
     return cgroup->leaf >= 0 && leaves_populated(cgroup->leaf);

@@ -169,6 +169,9 @@ static void undo(struct host *host, struct outcome *outcome)
     launch_release(&host->launched); /* pid 1, should it live, sees the lifeline end */
     if (!host->leaf)
         return;
+    if (host->plan.workspace && host->plan.workspace->may_block && outcome->trouble != TROUBLE_IO_STUCK &&
+        outcome->kind != OUTCOME_STUCK)
+        cgroup_reclaim(&host->cgroup);
     if (outcome->kind == OUTCOME_STUCK || outcome->kind == OUTCOME_SETUP_FAILED || cgroup_populated(&host->cgroup))
         cgroup_kill(&host->cgroup);
     streams_collect();
