@@ -200,6 +200,11 @@ class Cases:
         print(f"# {dict(count)}, all {time.monotonic() - cut_at:.1f} s after the cut")
         print(f"# by host: {dict(collections.Counter(it['host'] for it in self.answers.values()))}")
         lost = [number for number, it in self.answers.items() if it["lost"]]
+        # Celery takes a message out of Redis and only then notes it as unacknowledged: one may be on its way to the host at the cut, and
+        # is gone. It was started nowhere, and the answer says so (lost on None).
+        nowhere = [number for number in lost if self.answers[number]["host"] is None]
+        equal("no more than one lost on its way", len(nowhere) <= 1, True)
+        lost = [number for number in lost if number not in nowhere]
         equal("lost though safe to repeat", [it for it in lost if safe_to_repeat(it)], [])
         # Only what that host had begun; what it had but not begun was delivered again.
         equal("lost on", {self.answers[it]["host"] for it in lost} - {"host2"}, set())
