@@ -42,6 +42,10 @@ bool readings_single(const char *text, uint64_t *out);
 /* Do the length bytes of text say exactly what was written, expected and a newline? */
 bool readings_same(const char *text, size_t length, const char *expected);
 
+/* Page cache in bytes, and how much of it is not written yet, of a cgroup and those below it, from the text of its memory.stat
+ * (cgroup-v2.rst; cgroup-v1/memory.rst). false where the text does not say. */
+bool readings_cache(const char *text, bool v1, uint64_t *cached, uint64_t *unwritten);
+
 /* The texts that readings_take found; NULL: there is no such file. */
 struct readings_texts {
     const char *oom;          /* memory.events; memory.oom_control on v1 */

@@ -18,7 +18,8 @@ struct report {
     char path[PATH_MAX]; /* then: as the kernel calls it */
 };
 
-/* mountinfo: the text, or NULL where it could not be read. Opens FILE (made 0600 where missing, never through a symlink) or takes fd:N, and makes sure that a record will fit. */
+/* Opens FILE (made 0600 where missing, never through a symlink) or takes fd:N, and makes sure that a record will fit. mountinfo: the
+ * text, or NULL where it could not be read. */
 int report_open(const char *where, const char *mountinfo, struct report *report, struct fault *fault);
 
 /* A record inside the workspace would be the command's to forge: is the file that was opened below place? */

@@ -273,13 +273,10 @@ void cgroup_reclaim(const struct cgroup *cgroup)
     bool v1 = cgroup->v1[CONTROLLER_MEMORY] >= 0;
     int dir = cgroup_controller(cgroup, CONTROLLER_MEMORY);
     char text[8 * 1024];
-    uint64_t cached = 0, dirty = 0, writeback = 0;
+    uint64_t cached = 0, unwritten = 0;
 
     if (!(cgroup->enforced & 1u << LIMIT_MEMORY) || sys_read_file(dir, "memory.stat", text, sizeof text) <= 0 ||
-        !readings_keyed(text, v1 ? "cache" : "file", &cached) || cached == 0 ||
-        !readings_keyed(text, v1 ? "dirty" : "file_dirty", &dirty) ||
-        !readings_keyed(text, v1 ? "writeback" : "file_writeback", &writeback) ||
-        dirty + writeback > 0)
+        !readings_cache(text, v1, &cached, &unwritten) || cached == 0 || unwritten > 0)
         return;
     if (v1) {
         sys_write_file(dir, "memory.force_empty", "0");

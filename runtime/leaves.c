@@ -142,27 +142,37 @@ static void write_until(int dir, const char *file, const char *text, uint64_t de
 
     sigemptyset(&alarm);
     sigaddset(&alarm, SIGALRM);
-    if (fd < 0 || left == 0 || sigprocmask(SIG_UNBLOCK, &alarm, NULL) < 0 || sigaction(SIGALRM, &catch, NULL) < 0 || setitimer(ITIMER_REAL, &timer, NULL) < 0)
+    if (fd < 0 || left == 0 || sigprocmask(SIG_UNBLOCK, &alarm, NULL) < 0 || sigaction(SIGALRM, &catch, NULL) < 0 ||
+        setitimer(ITIMER_REAL, &timer, NULL) < 0)
         return;
     put = write(fd, text, strlen(text));
     (void)put; /* EINTR, or EAGAIN: not all of it; the next one goes on */
     setitimer(ITIMER_REAL, &(struct itimerval){0}, NULL);
 }
 
+/* The parent in the hierarchy that memory is bound to. */
+static int open_memory_parent(const struct hierarchies *cgroups, const char *path, bool *v1)
+{
+    const char *mount = cgroups->v1[CONTROLLER_MEMORY].mount;
+
+    *v1 = mount[0];
+    return leaves_open_parent(*v1 ? mount : cgroups->v2.mount, path, false);
+}
+
 void leaves_reclaim(const struct hierarchies *cgroups, const char *path, uint64_t deadline)
 {
     SYS_CLOSES int lock = leaves_open_parent(cgroups->v2.mount, path, false);
-    bool v1 = cgroups->v1[CONTROLLER_MEMORY].mount[0];
-    SYS_CLOSES int dir = leaves_open_parent(v1 ? cgroups->v1[CONTROLLER_MEMORY].mount : cgroups->v2.mount, path, false);
+    bool v1;
+    SYS_CLOSES int dir = open_memory_parent(cgroups, path, &v1);
     char text[8 * 1024];
-    uint64_t cached = 0;
+    uint64_t cached = 0, unwritten;
 
     /* Alone, or it would be the pages of sandboxes at work. Asked, not held: who comes now waits for the exclusive lock. */
     if (lock < 0 || dir < 0 || SYS_AGAIN(flock(lock, LOCK_EX | LOCK_NB)) < 0 || SYS_AGAIN(flock(lock, LOCK_SH)) < 0)
         return;
     if (v1) {
         write_until(dir, "memory.force_empty", "0", deadline);
-    } else if (sys_read_file(dir, "memory.stat", text, sizeof text) > 0 && readings_keyed(text, "file", &cached) && cached > 0) {
+    } else if (sys_read_file(dir, "memory.stat", text, sizeof text) > 0 && readings_cache(text, v1, &cached, &unwritten) && cached > 0) {
         snprintf(text, sizeof text, "%llu", (unsigned long long)cached);
         write_until(dir, "memory.reclaim", text, deadline); /* since 5.19 */
     }
@@ -204,14 +214,13 @@ static uint64_t count_dying(const struct hierarchies *cgroups, const char *path)
 /* Is no page of runs below path waiting to be written? */
 static bool all_clean(const struct hierarchies *cgroups, const char *path)
 {
-    bool v1 = cgroups->v1[CONTROLLER_MEMORY].mount[0];
-    SYS_CLOSES int dir = leaves_open_parent(v1 ? cgroups->v1[CONTROLLER_MEMORY].mount : cgroups->v2.mount, path, false);
-    uint64_t dirty = 0, writeback = 0;
+    bool v1;
+    SYS_CLOSES int dir = open_memory_parent(cgroups, path, &v1);
+    uint64_t cached, unwritten = 0;
     char text[8 * 1024];
 
     return dir >= 0 && sys_read_file(dir, "memory.stat", text, sizeof text) > 0 &&
-           readings_keyed(text, v1 ? "total_dirty" : "file_dirty", &dirty) &&
-           readings_keyed(text, v1 ? "total_writeback" : "file_writeback", &writeback) && dirty + writeback == 0;
+           readings_cache(text, v1, &cached, &unwritten) && unwritten == 0;
 }
 
 #define TEND_CLEAN 24                        /* so many are worth it where no page must be written first */

@@ -63,6 +63,18 @@ static bool microseconds(const char *text, const char *key, uint64_t *ns)
     return true;
 }
 
+bool readings_cache(const char *text, bool v1, uint64_t *cached, uint64_t *unwritten)
+{
+    uint64_t writeback = 0;
+
+    if (!readings_keyed(text, v1 ? "total_cache" : "file", cached) ||
+        !readings_keyed(text, v1 ? "total_dirty" : "file_dirty", unwritten) ||
+        !readings_keyed(text, v1 ? "total_writeback" : "file_writeback", &writeback))
+        return false;
+    *unwritten += writeback;
+    return true;
+}
+
 void readings_parse(const struct readings_texts *texts, struct readings *readings)
 {
     *readings = (struct readings){0};

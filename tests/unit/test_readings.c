@@ -247,6 +247,26 @@ static void imitations(void **state)
     assert_string_equal(name, "a long "); /* cut off to fit */
 }
 
+/* memory.stat: v1 says it of the cgroup alone as well, and that is not what is asked for. */
+static void cache(void **state)
+{
+    static const char v1[] = "cache 1\ndirty 2\nwriteback 3\ntotal_cache 4096\ntotal_dirty 10\ntotal_writeback 7\n";
+    static const char v2[] = "anon 5\nfile 8192\nshmem 1\nfile_dirty 0\nfile_writeback 4\n";
+    uint64_t cached = 0, unwritten = 0;
+
+    (void)state;
+    assert_true(readings_cache(v1, true, &cached, &unwritten));
+    assert_int_equal(cached, 4096);
+    assert_int_equal(unwritten, 17);
+    assert_true(readings_cache(v2, false, &cached, &unwritten));
+    assert_int_equal(cached, 8192);
+    assert_int_equal(unwritten, 4);
+    assert_false(readings_cache(v1, false, &cached, &unwritten));
+    assert_false(readings_cache(v2, true, &cached, &unwritten));
+    assert_false(readings_cache("total_cache 1\ntotal_dirty 2\n", true, &cached, &unwritten));
+    assert_false(readings_cache("", false, &cached, &unwritten));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -254,6 +274,7 @@ int main(void)
         cmocka_unit_test(regressions), cmocka_unit_test(every_file),
         cmocka_unit_test(unknown_stays_unknown), cmocka_unit_test(read_back),
         cmocka_unit_test(victims), cmocka_unit_test(imitations),
+        cmocka_unit_test(cache),
     };
 
     return cmocka_run_group_tests_name("readings", tests, NULL, NULL);
