@@ -538,14 +538,9 @@ def unable():
 
 
 def main():
-    reason = unable()
-    strict = os.environ.get("BIVY_TEST_STRICT") == "1"
-    if reason and not strict:
-        print(f"1..0 # SKIP {reason}")
-        return 77
-    if reason:
-        print(f"Bail out! {reason}")
-        return 1
+    status = fixture.excuse(unable())
+    if status is not None:
+        return status
     fixture.enter_namespace()
     from jsonschema import Draft202012Validator
 
@@ -562,7 +557,7 @@ def main():
     Setting.timeout = measure()
     full = os.environ.get("BIVY_TEST_FULL") == "1" or pattern
     chosen = [row for row in CASES if pattern in row[0] and (full or not row[2])]
-    if not strict and not shutil.which("bindfs"):
+    if not fixture.strict() and not shutil.which("bindfs"):
         skipped = [row[0] for row in chosen if row[3]]
         chosen = [row for row in chosen if not row[3]]
         print(f"# no bindfs (apt-get install bindfs): {len(skipped)} cases left out")

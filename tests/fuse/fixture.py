@@ -103,6 +103,22 @@ def connections():
     return {(int(entry.name), entry.inode()) for entry in os.scandir("/sys/fs/fuse/connections")}
 
 
+def strict():
+    """Is what cannot run a failure?"""
+    return os.environ.get("BIVY_TEST_STRICT") == "1"
+
+
+def excuse(reason):
+    """The exit status where a test cannot run for that reason, which is told; None where there is none."""
+    if not reason:
+        return None
+    if strict():
+        print(f"Bail out! {reason}")
+        return 1
+    print(f"1..0 # SKIP {reason}")
+    return 77
+
+
 def enter_namespace():
     """Goes on in a mount namespace of its own, in which fusectl is mounted: run first, before any thread."""
     if os.environ.get("BIVY_FUSE_NAMESPACE") != str(os.getpid()):

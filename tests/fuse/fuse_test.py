@@ -559,14 +559,9 @@ def run_one(function):
 
 
 def main():
-    reason = unable()
-    strict = os.environ.get("BIVY_TEST_STRICT") == "1"
-    if reason and not strict:
-        print(f"1..0 # SKIP {reason}")
-        return 77
-    if reason:
-        print(f"Bail out! {reason}")
-        return 1
+    status = fixture.excuse(unable())
+    if status is not None:
+        return status
     fixture.enter_namespace()
     Place.faultfs = os.path.abspath(sys.argv[1])
     Place.directory = tempfile.mkdtemp(prefix="bivy-fuse-")
@@ -577,7 +572,7 @@ def main():
     print(f"1..{len(chosen)}", flush=True)
     for number, function in enumerate(chosen, 1):
         name = function.__name__
-        if getattr(function, "needs_bindfs", False) and not shutil.which("bindfs") and not strict:
+        if getattr(function, "needs_bindfs", False) and not shutil.which("bindfs") and not fixture.strict():
             print(f"ok {number} - {name} # SKIP no bindfs: apt-get install bindfs", flush=True)
             continue
         wrong = run_one(function)
