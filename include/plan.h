@@ -15,8 +15,8 @@
 #include "policy.h"
 #include "spec.h"
 
-#define PLAN_ID_LETTERS "0123456789abcdefghijkmnpqrstuvwx" /* 32: five bits each; no l or o */
-#define PLAN_ID_LENGTH 12
+#define PLAN_ID_LETTERS SPEC_ID_LETTERS
+#define PLAN_ID_LENGTH SPEC_ID_LENGTH
 #define PLAN_ID_TEXT 24
 
 struct plan_mount {
@@ -45,9 +45,10 @@ struct plan {
     unsigned unenforced;
     bool no_swap;
 
-    uint64_t open_files;
+    uint64_t open_files, file_size;
     enum network network;
-    bool interactive;
+    bool interactive, tty, explain;
+    uint64_t keep;     /* ns that a failed sandbox stays; 0: it goes at once */
     bool affinity;
     cpu_set_t processors; /* the caller's, of which the command gets */
     unsigned processor_count;

@@ -6,9 +6,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum verb { VERB_RUN, VERB_PLAN, VERB_CLEAN, VERB_SELFTEST, VERB_HELP, VERB_VERSION };
+enum verb {
+    VERB_RUN, VERB_SHELL, VERB_PLAN, VERB_CHECK, VERB_PS, VERB_KILL, VERB_ENTER, VERB_CLEAN, VERB_SELFTEST, VERB_HELP, VERB_VERSION
+};
 
 enum network { NETWORK_NONE, NETWORK_LOOPBACK };
+enum log { LOG_OFF, LOG_JOURNAL, LOG_SYSLOG };
+
+/* A run's id: five bits a letter; no l or o. */
+#define SPEC_ID_LETTERS "0123456789abcdefghijkmnpqrstuvwx"
+#define SPEC_ID_LENGTH 12
 
 /* Bits of spec.unenforced and of the leaf's "could not" set. */
 enum limit { LIMIT_MEMORY, LIMIT_SWAP, LIMIT_CPU, LIMIT_PIDS, LIMIT_COUNT };
@@ -41,13 +48,22 @@ struct spec {
     uint64_t kill_after;     /* ns */
     uint64_t max_output;     /* bytes kept of each stream; SPEC_UNLIMITED: all */
     uint64_t output_limit;   /* bytes a stream may write before the command is ended; SPEC_UNLIMITED: no end */
+    uint64_t file_size;      /* bytes; SPEC_UNLIMITED */
+    uint64_t keep;           /* ns that a failed sandbox stays for `bivy enter`; 0: it goes at once */
     uint64_t host_uid;       /* or SPEC_UNSET_ID */
     uint64_t host_gid;       /* or SPEC_UNSET_ID */
     enum network network;
     unsigned unenforced;     /* 1u << enum limit */
     bool interactive;        /* pass stdin on */
+    bool tty;                /* a terminal of its own */
     bool affinity;           /* narrow the processors to ceil(cpu) */
-    bool summary;            /* one line for people on stderr */
+    bool summary;            /* what became of it, for people, on stderr, a terminal or not */
+    bool quiet;              /* nothing of that on a terminal either */
+    bool verbose;            /* the set-up, stage by stage */
+    bool explain;            /* list refused system calls and network attempts */
+    bool json;
+    enum log log;
+    const char *id;          /* of kill and enter: checked, SPEC_ID_LENGTH letters */
     bool timing;             /* where the time went, on stderr and in the record */
     bool roff;               /* help as the man page has it */
     const char *profile;     /* its name, once one was read */

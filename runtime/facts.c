@@ -227,11 +227,11 @@ int facts_gather(const struct spec *spec, struct facts *facts, struct fault *fau
     if (spec_binds(spec)) {
         begin(facts, STAGE_WORKSPACE);
         struct workspace_asker asker = {.euid = facts->euid, .egid = getegid(), .privileged = privileges_root(),
-                                        .touch = spec->verb == VERB_RUN, .stop = facts->stop};
+                                        .touch = spec->verb == VERB_RUN || spec->verb == VERB_SHELL, .stop = facts->stop};
         if ((result = facts_mounts(facts, fault)) < 0 ||
             (result = workspace_open(spec, facts->mountinfo, &asker, &facts->workspace, &facts->left, fault)) < 0)
             return result;
-        if (facts->workspace.may_block && spec->verb == VERB_RUN)
+        if (facts->workspace.may_block && (spec->verb == VERB_RUN || spec->verb == VERB_SHELL))
             rootfs_warm(&facts->rootfs);
     }
     begin(facts, STAGE_PLAN);

@@ -344,7 +344,7 @@ int main(int argc, char **argv)
     umask(077); /* whatever the caller's: what is made here, the leaf and the record, is made with a mode that says all */
     own_rlimits();
     if (options_parse(argc, argv, &spec, &fault) < 0) {
-        if (spec.verb == VERB_RUN && spec.report) {
+        if ((spec.verb == VERB_RUN || spec.verb == VERB_SHELL) && spec.report) {
             status = run_main(&spec, &fault);
         } else {
             report_fault(&fault, sys_now() + LAST_WORDS);
@@ -355,6 +355,7 @@ int main(int argc, char **argv)
     }
     switch (spec.verb) {
     case VERB_RUN:
+    case VERB_SHELL:
         status = run_main(&spec, NULL);
         break;
     case VERB_SELFTEST:
@@ -365,6 +366,12 @@ int main(int argc, char **argv)
         break;
     case VERB_CLEAN:
         status = clean_main(&spec);
+        break;
+    case VERB_CHECK:
+    case VERB_PS:
+    case VERB_KILL:
+    case VERB_ENTER:
+        status = 125;
         break;
     case VERB_VERSION:
         status = printf("bivy %s\n", BIVY_VERSION) < 0 ? 125 : 0;

@@ -20,6 +20,7 @@ enum form { SIZE, SIZE_OR_NONE, TIME, MILLI, COUNT, TEXT, CHOICE, ENVIRONMENT, L
 static const char *const network_words[] = {"none", "loopback", NULL};
 static const char *const switch_words[] = {"off", "on", NULL};
 static const char *const limit_words[] = {"memory", "swap", "cpu", "pids", NULL};
+static const char *const log_words[] = {"off", "journal", "syslog", NULL};
 
 const char *limit_name(enum limit limit)
 {
@@ -27,6 +28,11 @@ const char *limit_name(enum limit limit)
 }
 
 #define FIELD(name) offsetof(struct spec, name)
+
+/* Which subcommands an option is for. */
+#define FOR(verb) (1u << VERB_##verb)
+#define MAKES (FOR(RUN) | FOR(SHELL) | FOR(PLAN) | FOR(SELFTEST)) /* a sandbox is decided on */
+#define LIVE (FOR(PS) | FOR(KILL) | FOR(ENTER) | FOR(CLEAN))
 
 /* One row an option: everything that parses, documents or completes it comes from here. */
 static const struct option {
@@ -38,58 +44,78 @@ static const struct option {
     const char *const *words;
     const char *value; /* as the help shows it */
     const char *help;
+    unsigned verbs;
 } table[] = {
     /* clang-format off */
     {"rootfs", 0, TEXT, FIELD(rootfs), 0, 0, NULL, "DIR",
      "the root file system, read-only inside; default /var/lib/bivy/rootfs, for an ordinary user first ~/.local/share/bivy/rootfs; "
-     "$BIVY_ROOTFS overrides the default"},
+     "$BIVY_ROOTFS overrides the default", MAKES | FOR(CHECK)},
     {"workspace", 'w', TEXT, FIELD(workspace), 0, 0, NULL, "DIR",
-     "bound read-write at /workspace; without it /workspace is empty scratch"},
+     "bound read-write at /workspace; without it /workspace is empty scratch", MAKES | FOR(CHECK)},
     {"workspace-root", 0, TEXT, FIELD(workspace_root), 0, 0, NULL, "DIR",
-     "a mount that holds one directory a user: the workspace is the one named by --user-id; refused when nothing is mounted there"},
-    {"user-id", 0, TEXT, FIELD(user_id), 0, 0, NULL, "ID", "the user's directory below --workspace-root: letters, digits and . _ @ + -"},
+     "a mount that holds one directory a user: the workspace is the one named by --user-id; refused when nothing is mounted there",
+     MAKES | FOR(CHECK)},
+    {"user-id", 0, TEXT, FIELD(user_id), 0, 0, NULL, "ID", "the user's directory below --workspace-root: letters, digits and . _ @ + -",
+     MAKES | FOR(CHECK)},
     {"require-fs", 0, TEXT, FIELD(require_fs), 0, 0, NULL, "TYPE",
      "refuse a workspace on another file system, or on one mounted read-only, without default_permissions or allow_other, or open to "
-     "others; fuse.seaweedfs for SeaweedFS"},
+     "others; fuse.seaweedfs for SeaweedFS", MAKES | FOR(CHECK)},
     {"owner-range", 0, RANGE, FIELD(owner_low), 1, 0xfffffffe, NULL, "LOW-HIGH",
-     "host users that may own a workspace below --workspace-root; default 1-4294967294"},
+     "host users that may own a workspace below --workspace-root; default 1-4294967294", MAKES},
     {"create-workspace", 0, FLAG, FIELD(create_workspace), 0, 0, NULL, NULL,
-     "make the user's directory below --workspace-root where it is missing, for its owner alone; root says whose: --host-uid"},
+     "make the user's directory below --workspace-root where it is missing, for its owner alone; root says whose: --host-uid", MAKES},
     {"workspace-timeout", 0, TIME, FIELD(workspace_timeout), 10 * MS, 60 * SECOND, NULL, "TIME",
-     "how long the workspace's file system may take to answer before the run; default 3s"},
+     "how long the workspace's file system may take to answer before the run; default 3s", MAKES},
     {"sync", 0, TIME, FIELD(sync), 10 * MS, HOUR, NULL, "TIME",
-     "after the run write what it changed in the workspace to the server (fsync), for that long at the most; the record says what was done"},
+     "after the run write what it changed in the workspace to the server (fsync), for that long at the most; the record says what was done", MAKES},
     {"abort-stuck", 0, FLAG, FIELD(abort_stuck), 0, 0, NULL, NULL,
-     "where the workspace is a FUSE mount of its own: end its connection when it holds the command beyond SIGKILL"},
-    {"memory", 0, SIZE, FIELD(memory), 4 * MIB, TIB, NULL, "SIZE", "memory, page cache and scratch together; no swap; default 256M"},
-    {"cpus", 0, MILLI, FIELD(cpu), 10, 512000, NULL, "N", "processors' worth of time, 0.01 to 512; default 0.5"},
-    {"pids", 0, COUNT, FIELD(pids), 2, 4194304, NULL, "N", "processes and threads, bivy's own pid 1 included; default 50"},
-    {"timeout", 0, TIME, FIELD(timeout), 10 * MS, 168 * HOUR, NULL, "TIME", "from the start of the run; default 30s"},
-    {"kill-after", 0, TIME, FIELD(kill_after), 0, HOUR, NULL, "TIME", "grace between SIGTERM and SIGKILL; default 2s"},
+     "where the workspace is a FUSE mount of its own: end its connection when it holds the command beyond SIGKILL", MAKES},
+    {"memory", 0, SIZE, FIELD(memory), 4 * MIB, TIB, NULL, "SIZE", "memory, page cache and scratch together; no swap; default 256M", MAKES},
+    {"cpus", 0, MILLI, FIELD(cpu), 10, 512000, NULL, "N", "processors' worth of time, 0.01 to 512; default 0.5", MAKES},
+    {"pids", 0, COUNT, FIELD(pids), 2, 4194304, NULL, "N", "processes and threads, bivy's own pid 1 included; default 50", MAKES},
+    {"timeout", 0, TIME, FIELD(timeout), 10 * MS, 168 * HOUR, NULL, "TIME", "from the start of the run; default 30s", MAKES},
+    {"kill-after", 0, TIME, FIELD(kill_after), 0, HOUR, NULL, "TIME", "grace between SIGTERM and SIGKILL; default 2s", MAKES},
     {"scratch", 0, SIZE, FIELD(scratch), 64 * KIB, TIB, NULL, "SIZE",
-     "the tmpfs behind /tmp, /var/tmp, /run, /dev/shm and the home directory, charged to --memory; default half of --memory"},
-    {"scratch-inodes", 0, COUNT, FIELD(scratch_inodes), 64, 1u << 30, NULL, "N", "files in scratch; default 32768"},
-    {"open-files", 0, COUNT, FIELD(open_files), 16, 1048576, NULL, "N", "descriptors a process may open; default 1024"},
-    {"network", 0, CHOICE, FIELD(network), 0, 0, network_words, "none|loopback", "none: lo is down; loopback: lo is up; default none"},
-    {"env", 'e', ENVIRONMENT, 0, 0, 0, NULL, "K[=V]", "set a variable, or pass the caller's on; may be repeated"},
-    {"interactive", 'i', FLAG, FIELD(interactive), 0, 0, NULL, NULL, "pass stdin on; without it the command reads /dev/null"},
+     "the tmpfs behind /tmp, /var/tmp, /run, /dev/shm and the home directory, charged to --memory; default half of --memory", MAKES},
+    {"scratch-inodes", 0, COUNT, FIELD(scratch_inodes), 64, 1u << 30, NULL, "N", "files in scratch; default 32768", MAKES},
+    {"open-files", 0, COUNT, FIELD(open_files), 16, 1048576, NULL, "N", "descriptors a process may open; default 1024", MAKES},
+    {"file-size", 0, SIZE_OR_NONE, FIELD(file_size), 4 * KIB, TIB, NULL, "SIZE|none",
+     "the largest file that the command may write: beyond it SIGXFSZ; default none", MAKES},
+    {"network", 0, CHOICE, FIELD(network), 0, 0, network_words, "none|loopback", "none: lo is down; loopback: lo is up; default none", MAKES},
+    {"env", 'e', ENVIRONMENT, 0, 0, 0, NULL, "K[=V]", "set a variable, or pass the caller's on; may be repeated", MAKES},
+    {"interactive", 'i', FLAG, FIELD(interactive), 0, 0, NULL, NULL, "pass stdin on; without it the command reads /dev/null",
+     MAKES | FOR(ENTER)},
+    {"tty", 't', FLAG, FIELD(tty), 0, 0, NULL, NULL,
+     "a terminal of its own for the command, joined to the caller's; with -i, as in -it, what is typed goes to it",
+     MAKES | FOR(ENTER)},
     {"affinity", 0, CHOICE, FIELD(affinity), 0, 0, switch_words, "on|off",
-     "let the command see only as many processors as --cpus rounds up to; default on"},
+     "let the command see only as many processors as --cpus rounds up to; default on", MAKES},
     {"max-output", 0, SIZE_OR_NONE, FIELD(max_output), 1 * KIB, TIB, NULL, "SIZE|none",
-     "kept of stdout and of stderr each: the first half live, the last half at the end; default 1M"},
+     "kept of stdout and of stderr each: the first half live, the last half at the end; default 1M", MAKES},
     {"output-limit", 0, SIZE_OR_NONE, FIELD(output_limit), 1 * KIB, TIB, NULL, "SIZE|none",
-     "end the command once a stream has written more; default 64M, or --max-output if that is more"},
-    {"report", 0, TEXT, FIELD(report), 0, 0, NULL, "FILE|fd:N", "write the record, one JSON object, there"},
-    {"summary", 0, FLAG, FIELD(summary), 0, 0, NULL, NULL, "one line for people on stderr at the end"},
-    {"timing", 0, FLAG, FIELD(timing), 0, 0, NULL, NULL, "how long each stage of the run took, on stderr and in the record"},
+     "end the command once a stream has written more; default 64M, or --max-output if that is more", MAKES},
+    {"report", 0, TEXT, FIELD(report), 0, 0, NULL, "FILE|fd:N", "write the record, one JSON object, there", MAKES},
+    {"log", 0, CHOICE, FIELD(log), 0, 0, log_words, "off|journal|syslog",
+     "the record as one line for the system's log too: journald's own socket, or /dev/log; default off", MAKES},
+    {"summary", 0, FLAG, FIELD(summary), 0, 0, NULL, NULL,
+     "what became of the run, for people, on stderr: one line, or a short block when something went wrong; on a terminal without asking", MAKES},
+    {"quiet", 'q', FLAG, FIELD(quiet), 0, 0, NULL, NULL, "no summary and no progress line on a terminal either", MAKES},
+    {"verbose", 'v', FLAG, FIELD(verbose), 0, 0, NULL, NULL, "tell the set-up on stderr, stage by stage with times", MAKES},
+    {"explain", 0, FLAG, FIELD(explain), 0, 0, NULL, NULL,
+     "list the system calls that the filter refused, and what the command tried to reach over the network; each such call takes longer", MAKES},
+    {"keep-on-fail", 0, TIME, FIELD(keep), SECOND, 24 * HOUR, NULL, "TIME",
+     "when the command fails keep its scratch and namespaces that long for bivy enter", MAKES},
+    {"json", 0, FLAG, FIELD(json), 0, 0, NULL, NULL, "JSON on stdout", FOR(CHECK) | FOR(PS)},
+    {"timing", 0, FLAG, FIELD(timing), 0, 0, NULL, NULL, "how long each stage of the run took, on stderr and in the record", MAKES},
     {"cgroup-parent", 0, TEXT, FIELD(cgroup_parent), 0, 0, NULL, "PATH",
-     "where the leaf is made, below every hierarchy's mount; default for root /bivy, for others the directory of their own cgroup"},
-    {"host-uid", 0, COUNT, FIELD(host_uid), 1, 0xfffffffe, NULL, "ID", "host user the sandbox runs as (root only); default the workspace's owner"},
-    {"host-gid", 0, COUNT, FIELD(host_gid), 1, 0xfffffffe, NULL, "ID", "host group likewise"},
+     "where the leaf is made, below every hierarchy's mount; default for root /bivy, for others the directory of their own cgroup",
+     MAKES | LIVE | FOR(CHECK)},
+    {"host-uid", 0, COUNT, FIELD(host_uid), 1, 0xfffffffe, NULL, "ID", "host user the sandbox runs as (root only); default the workspace's owner", MAKES},
+    {"host-gid", 0, COUNT, FIELD(host_gid), 1, 0xfffffffe, NULL, "ID", "host group likewise", MAKES},
     {"unenforced", 0, LIMITS, FIELD(unenforced), 0, 0, limit_words, "memory|swap|cpu|pids",
-     "run even where the host cannot enforce this limit, and say so in the record; may be repeated"},
+     "run even where the host cannot enforce this limit, and say so in the record; may be repeated", MAKES},
     {"profile", 0, PROFILE, 0, 0, 0, NULL, "NAME",
-     "options from the file NAME, or from NAME in ~/.config/bivy/profiles or /etc/bivy/profiles, as if they stood here"},
+     "options from the file NAME, or from NAME in ~/.config/bivy/profiles or /etc/bivy/profiles, as if they stood here", MAKES | FOR(CHECK)},
     /* clang-format on */
 };
 #define OPTION_COUNT (sizeof table / sizeof table[0])
@@ -97,15 +123,20 @@ static const struct option {
 static const struct verb_row {
     const char *name;
     enum verb verb;
-    bool command; /* takes a command */
+    enum { NO_WORDS, COMMAND, SHELL, ID, ID_SHELL } words; /* what stands behind the options; SHELL: a command, or none for a shell */
     const char *help;
 } verbs[] = {
-    {"run", VERB_RUN, true, "run one command in a fresh sandbox"},
-    {"plan", VERB_PLAN, true, "print as JSON what run would do; touch nothing"},
-    {"clean", VERB_CLEAN, false, "sweep what a crash left behind"},
-    {"selftest", VERB_SELFTEST, false, "attack a sandbox of this installation from inside; TAP on stdout"},
-    {"help", VERB_HELP, false, "this text"},
-    {"version", VERB_VERSION, false, "the version"},
+    {"run", VERB_RUN, COMMAND, "run one command in a fresh sandbox"},
+    {"shell", VERB_SHELL, SHELL, "the same on a terminal of its own: run -it, with an hour's --timeout; without a command a shell"},
+    {"plan", VERB_PLAN, COMMAND, "print as JSON what run would do; touch nothing"},
+    {"check", VERB_CHECK, NO_WORDS, "can this host do it? each need: ok, degraded or missing, and the command that mends it"},
+    {"ps", VERB_PS, NO_WORDS, "live sandboxes"},
+    {"kill", VERB_KILL, ID, "end one, as a timeout would"},
+    {"enter", VERB_ENTER, ID_SHELL, "run a command, or a shell, in a live sandbox, locked in as its own command is"},
+    {"clean", VERB_CLEAN, NO_WORDS, "sweep what a crash left behind"},
+    {"selftest", VERB_SELFTEST, NO_WORDS, "attack a sandbox of this installation from inside; TAP on stdout"},
+    {"help", VERB_HELP, NO_WORDS, "this text"},
+    {"version", VERB_VERSION, NO_WORDS, "the version"},
 };
 #define VERB_COUNT (sizeof verbs / sizeof verbs[0])
 
@@ -123,6 +154,7 @@ void options_defaults(struct spec *spec)
         .kill_after = 2 * SECOND,
         .max_output = 1 * MIB,
         .output_limit = 0, /* decided below: it follows --max-output */
+        .file_size = SPEC_UNLIMITED,
         .host_uid = SPEC_UNSET_ID,
         .host_gid = SPEC_UNSET_ID,
         .network = NETWORK_NONE,
@@ -261,6 +293,8 @@ static int set_value(struct spec *spec, const struct option *option, const char 
         result = word_index(option->words, value);
         if (result >= 0 && option->words == network_words)
             *(enum network *)(void *)field = (enum network)result;
+        else if (result >= 0 && option->words == log_words)
+            *(enum log *)(void *)field = (enum log)result;
         else if (result >= 0)
             *(bool *)(void *)field = result > 0;
         break;
@@ -352,7 +386,7 @@ int options_profile(char *text, const char *name, struct spec *spec, struct faul
         while (*value == ' ' || *value == '\t')
             *value++ = '\0';
         const struct option *option = find(line, span);
-        if (!option || option->form == PROFILE)
+        if (!option || option->form == PROFILE || !(option->verbs & FOR(RUN)))
             return fault_set(fault, STAGE_OPTIONS, 0, "each line is an option's name without dashes, blanks, and its value",
                              "profile %.100s, line %u: no such option \"%.100s\"", name, number, line);
         if ((option->form == FLAG) != !*value)
@@ -366,43 +400,22 @@ int options_profile(char *text, const char *name, struct spec *spec, struct faul
     return 0;
 }
 
-static int parse_verb(const char *name, struct spec *spec, bool *command, struct fault *fault)
+static const struct verb_row *find_verb(const char *name)
 {
     for (size_t i = 0; i < VERB_COUNT; i++)
-        if (!strcmp(verbs[i].name, name)) {
-            spec->verb = verbs[i].verb;
-            *command = verbs[i].command;
-            return 0;
-        }
-    if (!strcmp(name, "--help") || !strcmp(name, "-h")) {
-        spec->verb = VERB_HELP;
-        return 0;
-    }
-    if (!strcmp(name, "--version")) {
-        spec->verb = VERB_VERSION;
-        return 0;
-    }
-    return fault_set(fault, STAGE_OPTIONS, 0, "bivy help lists what there is", "no such subcommand: %.200s", name);
+        if (!strcmp(verbs[i].name, name))
+            return &verbs[i];
+    if (!strcmp(name, "--help") || !strcmp(name, "-h"))
+        return find_verb("help");
+    return strcmp(name, "--version") ? NULL : find_verb("version");
 }
 
-static const struct option *option_of(const char *word)
+/* An option that was found and its value, argv[*at] where it is not in the same word. */
+static int give_value(const struct option *option, const char *value, char **argv, int *at, struct spec *spec, struct fault *fault)
 {
-    if (word[1] == '-')
-        return find(word + 2, strcspn(word + 2, "="));
-    return word[2] ? NULL : find_letter(word[1]);
-}
-
-/* One option at argv[*at]; moves *at behind it and its value. */
-static int parse_option(char **argv, int *at, struct spec *spec, struct fault *fault)
-{
-    const char *word = argv[(*at)++];
-    const char *equals = word[1] == '-' ? strchr(word, '=') : NULL;
-    const char *value = equals ? equals + 1 : NULL;
-    const struct option *option = option_of(word);
-
-    if (!option)
-        return fault_set(fault, STAGE_OPTIONS, 0, "bivy help lists the options; put -- before a command that begins with a dash",
-                         "unknown option: %.200s", word);
+    if (!(option->verbs & 1u << spec->verb))
+        return fault_set(fault, STAGE_OPTIONS, 0, "bivy help lists the options and what they are for", "--%s: not an option of this subcommand",
+                         option->name);
     if (option->form == FLAG) {
         if (value)
             return fault_set(fault, STAGE_OPTIONS, 0, NULL, "--%s takes no value", option->name);
@@ -413,6 +426,41 @@ static int parse_option(char **argv, int *at, struct spec *spec, struct fault *f
         value = argv[(*at)++];
     }
     return set_value(spec, option, value, fault);
+}
+
+static int unknown_option(const char *word, struct fault *fault)
+{
+    return fault_set(fault, STAGE_OPTIONS, 0, "bivy help lists the options; put -- before a command that begins with a dash",
+                     "unknown option: %.200s", word);
+}
+
+/* -i, -w DIR, and flags together: -it. */
+static int parse_letters(const char *word, char **argv, int *at, struct spec *spec, struct fault *fault)
+{
+    const struct option *option;
+    int result;
+
+    for (const char *letter = word + 1; *letter; letter++)
+        if (!(option = find_letter(*letter)) || (option->form != FLAG && word[2]))
+            return unknown_option(word, fault);
+    for (const char *letter = word + 1; *letter; letter++)
+        if ((result = give_value(find_letter(*letter), NULL, argv, at, spec, fault)) < 0)
+            return result;
+    return 0;
+}
+
+/* One option at argv[*at]; moves *at behind it and its value. */
+static int parse_option(char **argv, int *at, struct spec *spec, struct fault *fault)
+{
+    const char *word = argv[(*at)++];
+    const struct option *option;
+    const char *equals;
+
+    if (word[1] != '-')
+        return parse_letters(word, argv, at, spec, fault);
+    equals = strchr(word, '=');
+    option = find(word + 2, strcspn(word + 2, "="));
+    return option ? give_value(option, equals ? equals + 1 : NULL, argv, at, spec, fault) : unknown_option(word, fault);
 }
 
 /* One path component, of characters that need no quoting anywhere, and never one that a server might keep for itself (a dot in front). */
@@ -426,7 +474,7 @@ static bool is_id(const char *id)
 }
 
 /* Options that mean something only together. */
-static int check_workspace_options(const struct spec *spec, struct fault *fault)
+static int check_together(const struct spec *spec, struct fault *fault)
 {
     if (spec->workspace && spec->workspace_root)
         return fault_set(fault, STAGE_OPTIONS, 0, "give one of the two", "--workspace and --workspace-root: both were given");
@@ -445,28 +493,79 @@ static int check_workspace_options(const struct spec *spec, struct fault *fault)
     return 0;
 }
 
+/* `bivy help --roff`, and the like for what else the build makes of the table. */
+static bool options_form(const char *word, struct spec *spec)
+{
+    if (strcmp(word, "--roff"))
+        return false;
+    spec->roff = true;
+    return true;
+}
+
+/* What a run's id is: it becomes the name of a directory. */
+static bool is_run_id(const char *id)
+{
+    return strlen(id) == SPEC_ID_LENGTH && strspn(id, SPEC_ID_LETTERS) == SPEC_ID_LENGTH;
+}
+
+static int take_words(const struct verb_row *verb, char **words, struct spec *spec, struct fault *fault)
+{
+    static char shell[] = "sh", *only_shell[] = {shell, NULL};
+
+    if (verb->words == ID || verb->words == ID_SHELL) {
+        if (!*words)
+            return fault_set(fault, STAGE_OPTIONS, 0, "bivy ps lists them", "no sandbox was named: bivy %s ID", verb->name);
+        if (!is_run_id(*words))
+            return fault_set(fault, STAGE_OPTIONS, 0, "bivy ps lists the live ones", "\"%.200s\": is not a sandbox's id", *words);
+        spec->id = *words++;
+        if (*words && !strcmp(*words, "--"))
+            words++;
+    }
+    if (verb->words == COMMAND && !*words)
+        return fault_set(fault, STAGE_OPTIONS, 0, "put the command behind --: bivy run -- sh -c 'echo hi'", "no command was given");
+    if ((verb->words == NO_WORDS || verb->words == ID) && *words)
+        return fault_set(fault, STAGE_OPTIONS, 0, "bivy help shows the form", "one word too many: %.200s", *words);
+    if (*words && !**words)
+        return fault_set(fault, STAGE_OPTIONS, 0, "name a program", "the command's name is empty");
+    if (verb->words == COMMAND || verb->words == SHELL || verb->words == ID_SHELL)
+        spec->argv = *words ? words : only_shell;
+    return 0;
+}
+
+/* What a subcommand has from the start. */
+static void begin_verb(enum verb verb, struct spec *spec)
+{
+    options_defaults(spec);
+    spec->verb = verb;
+    if (verb == VERB_SHELL) {
+        spec->interactive = spec->tty = true;
+        spec->timeout = HOUR;
+        spec->max_output = spec->output_limit = SPEC_UNLIMITED;
+    }
+}
+
 int options_parse(int argc, char **argv, struct spec *spec, struct fault *fault)
 {
-    bool command = false;
+    const struct verb_row *verb;
     struct fault later;
     int at = 1, result, bad = 0;
 
     options_defaults(spec);
     if (argc < 2)
         return fault_set(fault, STAGE_OPTIONS, 0, "try: bivy run -- sh -c 'echo hi'", "no subcommand was given");
-    if ((result = parse_verb(argv[at++], spec, &command, fault)) < 0)
-        return result;
+    if (!(verb = find_verb(argv[at++])))
+        return fault_set(fault, STAGE_OPTIONS, 0, "bivy help lists what there is", "no such subcommand: %.200s", argv[1]);
+    begin_verb(verb->verb, spec);
     while (argv[at] && argv[at][0] == '-' && argv[at][1]) {
         if (!strcmp(argv[at], "--")) {
             at++;
             break;
         }
-        if ((spec->verb == VERB_HELP || spec->verb == VERB_VERSION) && !strcmp(argv[at], "--roff")) {
+        if (verb->verb == VERB_HELP && options_form(argv[at], spec)) {
             at++;
-            spec->roff = true;
             continue;
         }
-        if (command && !bad && (!strcmp(argv[at], "--help") || !strcmp(argv[at], "-h"))) {
+        if (verb->verb != VERB_HELP && !bad && (!strcmp(argv[at], "--help") || !strcmp(argv[at], "-h"))) {
             spec->verb = VERB_HELP;
             return 0;
         }
@@ -474,17 +573,10 @@ int options_parse(int argc, char **argv, struct spec *spec, struct fault *fault)
         result = parse_option(argv, &at, spec, bad ? &later : fault);
         bad = bad ? bad : result;
     }
-    if (bad)
+    if (bad || (bad = take_words(verb, &argv[at], spec, fault)) < 0 || (bad = check_together(spec, fault)) < 0)
         return bad;
-    if (command && !argv[at])
-        return fault_set(fault, STAGE_OPTIONS, 0, "put the command behind --: bivy run -- sh -c 'echo hi'", "no command was given");
-    if (command && !argv[at][0])
-        return fault_set(fault, STAGE_OPTIONS, 0, "name a program", "the command's name is empty");
-    if (!command && argv[at])
-        return fault_set(fault, STAGE_OPTIONS, 0, "bivy help shows the form", "one word too many: %.200s", argv[at]);
-    if ((result = check_workspace_options(spec, fault)) < 0)
-        return result;
-    spec->argv = command ? &argv[at] : spec->verb == VERB_SELFTEST ? &argv[1] : NULL;
+    if (spec->verb == VERB_SELFTEST)
+        spec->argv = &argv[1];
     if (spec->scratch == 0)
         spec->scratch = spec->memory / 2;
     if (spec->output_limit == 0)
@@ -494,7 +586,7 @@ int options_parse(int argc, char **argv, struct spec *spec, struct fault *fault)
 
 void options_help(FILE *out)
 {
-    fputs("usage: bivy run|plan [OPTIONS] [--] COMMAND [ARG...]\n\n", out);
+    fputs("usage: bivy run [OPTIONS] [--] COMMAND [ARG...]\n\n", out);
     for (size_t i = 0; i < VERB_COUNT; i++)
         fprintf(out, "  bivy %-9s %s\n", verbs[i].name, verbs[i].help);
     fputs("\noptions:\n", out);

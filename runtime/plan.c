@@ -268,8 +268,12 @@ int plan_make(const struct spec *spec, const struct facts *facts, const char *id
         .unenforced = spec->unenforced,
         .no_swap = facts->no_swap,
         .open_files = spec->open_files,
+        .file_size = spec->file_size,
         .network = spec->network,
         .interactive = spec->interactive,
+        .tty = spec->tty,
+        .explain = spec->explain,
+        .keep = spec->keep,
         .sync = spec->sync,
         .abort_stuck = spec->abort_stuck,
         .timeout = spec->timeout,
@@ -307,8 +311,15 @@ void plan_release(struct plan *plan)
 
 void plan_rlimit(const struct plan *plan, const struct rlimit_row *row, uint64_t *soft, uint64_t *hard)
 {
-    bool files = row->resource == RLIMIT_NOFILE;
-
-    *soft = files ? plan->open_files : row->soft;
-    *hard = files ? plan->open_files : row->hard;
+    switch (row->resource) {
+    case RLIMIT_NOFILE:
+        *soft = *hard = plan->open_files;
+        break;
+    case RLIMIT_FSIZE:
+        *soft = *hard = plan->file_size;
+        break;
+    default:
+        *soft = row->soft;
+        *hard = row->hard;
+    }
 }

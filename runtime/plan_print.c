@@ -60,6 +60,10 @@ static void print_limits(struct json *json, const struct plan *plan)
     json_number(json, "scratch_bytes", plan->scratch);
     json_number(json, "scratch_inodes", plan->scratch_inodes);
     json_number(json, "open_files", plan->open_files);
+    if (plan->file_size == SPEC_UNLIMITED)
+        json_null(json, "file_size_bytes");
+    else
+        json_number(json, "file_size_bytes", plan->file_size);
     if (plan->max_output == SPEC_UNLIMITED)
         json_null(json, "max_output_bytes");
     else

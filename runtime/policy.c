@@ -109,7 +109,7 @@ const struct rlimit_row policy_rlimits[] = {
     {RLIMIT_DATA, ALL, ALL, "data", "memory is limited by the cgroup"},
     {RLIMIT_RSS, ALL, ALL, "rss", "has no effect; the same everywhere all the same"},
     {RLIMIT_CPU, ALL, ALL, "cpu", "time is limited by --timeout"},
-    {RLIMIT_FSIZE, ALL, ALL, "fsize", "scratch is limited by size, the workspace by its file system"},
+    {RLIMIT_FSIZE, ALL, ALL, "fsize", "--file-size"},
     {RLIMIT_LOCKS, ALL, ALL, "locks", "has no effect"},
     {RLIMIT_NPROC, ALL, ALL, "nproc", "processes are limited by the cgroup; this one counts the user's on the whole host"},
     {RLIMIT_MEMLOCK, 64u << 10, 64u << 10, "memlock", "locked memory cannot be reclaimed"},

@@ -4,19 +4,30 @@
 
 static bool is_flag(const char *name)
 {
-    return !strcmp(name, "interactive") || !strcmp(name, "summary") || !strcmp(name, "timing");
+    static const char *const flags[] = {"interactive", "tty", "summary", "quiet", "verbose", "explain", "timing", "create-workspace", "abort-stuck"};
+
+    for (size_t i = 0; i < sizeof flags / sizeof flags[0]; i++)
+        if (!strcmp(flags[i], name))
+            return true;
+    return false;
+}
+
+/* NULL: no such flag of one letter. */
+static const char *flag_of(char letter)
+{
+    return letter == 'i' ? "--interactive" : letter == 't' ? "--tty" : letter == 'q' ? "--quiet" : letter == 'v' ? "--verbose" : NULL;
 }
 
 /* "--a=b" for "--a" "b" and the other way about, long names for letters, and "--" before the command. */
 static void check_other_forms(char **argv, const struct spec *spec)
 {
-    size_t words = 0, at = 2, count = 2;
+    size_t words = 0, letters = 0, at = 2, count = 2;
     struct spec other;
     struct fault fault;
 
     while (argv[words])
-        words++;
-    char **form = calloc(2 * words + 2, sizeof *form);
+        letters += strlen(argv[words++]);
+    char **form = calloc(2 * words + letters + 2, sizeof *form);
     MUST(form);
     form[0] = fuzz_text(argv[0], strlen(argv[0]));
     form[1] = fuzz_text(argv[1], strlen(argv[1]));
@@ -24,8 +35,12 @@ static void check_other_forms(char **argv, const struct spec *spec)
         const char *word = argv[at++], *equals = strchr(word, '=');
         if (!strcmp(word, "--"))
             break;
-        if (!strcmp(word, "-i")) {
-            form[count++] = fuzz_text("--interactive", 13);
+        if (word[1] != '-' && flag_of(word[1])) {
+            for (const char *letter = word + 1; *letter; letter++) {
+                const char *name = flag_of(*letter);
+                MUST(name);
+                form[count++] = fuzz_text(name, strlen(name));
+            }
         } else if (word[1] != '-' || (!equals && !is_flag(word + 2))) {
             const char *name = !strcmp(word, "-w") ? "--workspace" : !strcmp(word, "-e") ? "--env" : word;
             size_t room = strlen(name) + strlen(argv[at]) + 2;
@@ -85,8 +100,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         for (int i = 1; i < argc; i++)
             found |= spec.argv == &argv[i];
         MUST(!runs || (found && spec.argv[0][0]));
-        MUST(spec.verb == VERB_HELP || spec.verb == VERB_VERSION || spec.verb == VERB_CLEAN ||
-             spec.verb == VERB_SELFTEST || runs);
+        MUST(spec.verb <= VERB_VERSION);
+        MUST((spec.verb == VERB_KILL || spec.verb == VERB_ENTER) == (spec.id != NULL));
+        MUST(!spec.id || (strlen(spec.id) == SPEC_ID_LENGTH && !strpbrk(spec.id, "/.\n")));
+        MUST((spec.verb != VERB_SHELL && spec.verb != VERB_ENTER) || (spec.argv && spec.argv[0][0]));
         MUST(!runs || (spec.scratch > 0 && spec.output_limit >= 1024));
         MUST(!runs || !spec.rootfs || *spec.rootfs);
         MUST(!runs || !spec.workspace || *spec.workspace);

@@ -5,9 +5,9 @@
 static const char *const with_value[] = {
     "rootfs", "workspace", "memory", "cpus", "pids", "timeout", "kill-after", "scratch", "scratch-inodes", "open-files",
     "network", "env", "affinity", "max-output", "output-limit", "report", "cgroup-parent", "host-uid", "host-gid",
-    "unenforced",
+    "unenforced", "file-size", "log", "keep-on-fail",
 };
-static const char *const without_value[] = {"interactive", "summary", "timing"};
+static const char *const without_value[] = {"interactive", "tty", "summary", "quiet", "verbose", "explain", "timing"};
 
 static bool among(const char *const *words, size_t count, const char *word)
 {

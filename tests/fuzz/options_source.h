@@ -58,6 +58,7 @@ static inline void check_numbers(const struct spec *spec)
     MUST(spec->kill_after <= UINT64_C(3600000000000));
     MUST(spec->scratch_inodes >= 64 && spec->open_files >= 16);
     MUST(spec->max_output >= 1024);
+    MUST(spec->file_size >= 4096 && (spec->keep == 0 || spec->keep >= 1000000000) && spec->log <= LOG_SYSLOG);
     MUST(spec->host_uid != 0 && (spec->host_uid < UINT32_MAX || spec->host_uid == SPEC_UNSET_ID));
     MUST(spec->host_gid != 0 && (spec->host_gid < UINT32_MAX || spec->host_gid == SPEC_UNSET_ID));
     MUST(spec->network == NETWORK_NONE || spec->network == NETWORK_LOOPBACK);
@@ -85,6 +86,8 @@ static inline void same_spec(const struct spec *a, const struct spec *b)
     MUST(a->host_uid == b->host_uid && a->host_gid == b->host_gid);
     MUST(a->network == b->network && a->unenforced == b->unenforced);
     MUST(a->interactive == b->interactive && a->affinity == b->affinity);
+    MUST(a->tty == b->tty && a->quiet == b->quiet && a->verbose == b->verbose && a->explain == b->explain);
+    MUST(a->file_size == b->file_size && a->keep == b->keep && a->log == b->log);
     MUST(a->summary == b->summary && a->timing == b->timing && a->roff == b->roff);
     MUST(a->env_count == b->env_count);
     for (size_t i = 0; i < a->env_count; i++)

@@ -547,7 +547,8 @@ static void help_and_version(void **state)
         "--rootfs",        "--workspace", "--memory",         "--cpus",         "--pids",    "--timeout",
         "--kill-after",    "--scratch",   "--scratch-inodes", "--open-files",   "--network", "--env",
         "--interactive",   "--affinity",  "--max-output",     "--output-limit", "--report",  "--summary", "--timing",
-        "--cgroup-parent", "--host-uid",  "--host-gid",       "--unenforced",   "--profile",
+        "--cgroup-parent", "--host-uid",  "--host-gid",       "--unenforced",   "--profile", "--file-size",
+        "--tty",           "--log",       "--quiet",          "--verbose",      "--explain", "--keep-on-fail",
     };
     const struct result *result = RUN(HOW(.bare = true), "help"), *again;
 

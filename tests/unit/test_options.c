@@ -13,7 +13,7 @@
 
 static struct spec spec;
 static struct fault fault;
-static char *owned[64];
+static char *owned[96];
 static size_t owned_count;
 
 static void forget(void)
@@ -26,12 +26,12 @@ static void forget(void)
 /* Parses heap copies of the words, which live until the next call. */
 static int parse(const char *const *args)
 {
-    static char *argv[64];
+    static char *argv[96];
     int argc = 0;
 
     forget();
     for (; args[argc]; argc++) {
-        assert_true(argc < 63);
+        assert_true(argc < 95);
         argv[argc] = owned[owned_count++] = copy_text(args[argc]);
     }
     argv[argc] = NULL;
@@ -99,7 +99,8 @@ static void every_option(void **state)
     good(ARGS("plan", "--rootfs", "/r", "--workspace", "/w", "--memory", "1.5G", "--cpus", "1.25", "--pids", "7", "--timeout", "500ms",
               "--kill-after", "0s", "--scratch", "64K", "--scratch-inodes", "64", "--open-files", "16", "--network", "loopback", "--env",
               "A=b=c", "--env", "D", "-e", "E=", "-i", "--affinity", "off", "--max-output", "2M", "--output-limit", "none", "--report",
-              "fd:3", "--summary", "--timing", "--cgroup-parent", "/x", "--host-uid", "1", "--host-gid", "4294967294", "--unenforced", "swap",
+              "fd:3", "--summary", "--timing", "--quiet", "--verbose", "--explain", "--tty", "--file-size", "1M", "--keep-on-fail", "5m",
+              "--log", "syslog", "--cgroup-parent", "/x", "--host-uid", "1", "--host-gid", "4294967294", "--unenforced", "swap",
               "--unenforced", "cpu", "--", "-x", "--memory", "0"));
     assert_int_equal(spec.verb, VERB_PLAN);
     assert_string_equal(spec.rootfs, "/r");
@@ -124,6 +125,10 @@ static void every_option(void **state)
     assert_string_equal(spec.report, "fd:3");
     assert_true(spec.summary);
     assert_true(spec.timing);
+    assert_true(spec.quiet && spec.verbose && spec.explain && spec.tty);
+    assert_int_equal(spec.file_size, MIB);
+    assert_int_equal(spec.keep, 300 * SECOND);
+    assert_int_equal(spec.log, LOG_SYSLOG);
     assert_string_equal(spec.cgroup_parent, "/x");
     assert_int_equal(spec.host_uid, 1);
     assert_int_equal(spec.host_gid, 4294967294);
@@ -154,6 +159,11 @@ static void forms(void **state)
     assert_string_equal(spec.argv[0], "-");
     good(ARGS("run", "--", "--"));
     assert_string_equal(spec.argv[0], "--");
+    /* flags of one letter may stand together */
+    good(ARGS("run", "-it", "x"));
+    assert_true(spec.interactive && spec.tty);
+    good(ARGS("run", "-tivq", "x"));
+    assert_true(spec.interactive && spec.tty && spec.verbose && spec.quiet);
     /* a value may begin with a dash */
     good(ARGS("run", "--workspace", "-w", "x"));
     assert_string_equal(spec.workspace, "-w");
@@ -209,6 +219,41 @@ static void verbs(void **state)
     bad(ARGS("--memory", "8M"), "--memory");
     bad(ARGS("clean", "x"), "x");
     bad(ARGS("help", "x"), "x");
+    good(ARGS("shell"));
+    assert_true(spec.verb == VERB_SHELL && spec.tty && spec.interactive && spec.timeout == 3600 * SECOND);
+    assert_string_equal(spec.argv[0], "sh");
+    assert_null(spec.argv[1]);
+    good(ARGS("shell", "--timeout", "5s", "--", "bash", "-l"));
+    assert_string_equal(spec.argv[1], "-l");
+    assert_true(spec.timeout == 5 * SECOND);
+    good(ARGS("check", "--json"));
+    assert_true(spec.verb == VERB_CHECK && spec.json);
+    good(ARGS("ps", "--json", "--cgroup-parent", "/x"));
+    assert_true(spec.verb == VERB_PS && spec.json);
+    good(ARGS("kill", "0123456789ab"));
+    assert_true(spec.verb == VERB_KILL);
+    assert_string_equal(spec.id, "0123456789ab");
+    assert_null(spec.argv);
+    good(ARGS("enter", "-it", "0123456789ab"));
+    assert_string_equal(spec.argv[0], "sh");
+    good(ARGS("enter", "0123456789ab", "--", "ps", "-x"));
+    assert_string_equal(spec.argv[1], "-x");
+    good(ARGS("enter", "0123456789ab", "ps", "--", "x"));
+    assert_string_equal(spec.argv[1], "--");
+    bad(ARGS("kill"), "named");
+    bad(ARGS("enter"), "named");
+    bad(ARGS("kill", "0123456789ab", "0123456789ab"), "too many");
+    for (const char *const *id = (const char *const[]){"", ".", "..", "../..", "0123456789a", "0123456789abc", "0123456789aB", "0123456789al",
+                                                       "/123456789ab", "0123456789a\n", "\x1b[2J56789ab", "bivy-0123456", NULL}; *id; id++) {
+        bad(ARGS("kill", *id), "id");
+        bad(ARGS("enter", *id, "sh"), "id");
+    }
+    /* an option is for the subcommands that know what to do with it */
+    bad(ARGS("run", "--json", "x"), "--json");
+    bad(ARGS("ps", "--memory", "64M"), "--memory");
+    bad(ARGS("kill", "--timeout", "1s", "0123456789ab"), "--timeout");
+    bad(ARGS("clean", "-w", "/w"), "--workspace");
+    bad(ARGS("help", "--memory", "64M"), "--memory");
     bad(ARGS("version", "x"), "x");
 }
 
@@ -256,6 +301,8 @@ static void bad_values(void **state)
         {"--scratch-inodes", "1073741825"}, {"--open-files", "15"}, {"--open-files", "1048577"}, {"--open-files", "-1"},
         {"--max-output", "0B"}, {"--max-output", "1023B"}, {"--max-output", "None"}, {"--max-output", "1"}, {"--max-output", "none "},
         {"--output-limit", "0"}, {"--output-limit", "nonesuch"}, {"--output-limit", "1025G"},
+        {"--file-size", "0B"}, {"--file-size", "4095B"}, {"--file-size", "1"}, {"--keep-on-fail", "0s"}, {"--keep-on-fail", "25h"},
+        {"--keep-on-fail", "none"}, {"--log", "on"}, {"--log", "Journal"},
         {"--network", "host"}, {"--network", "Loopback"}, {"--network", "none,loopback"}, {"--network", "no"},
         {"--affinity", "yes"}, {"--affinity", "ON"}, {"--affinity", "1"},
         {"--unenforced", "all"}, {"--unenforced", "memory,cpu"}, {"--unenforced", "Memory"}, {"--unenforced", "timeout"},
@@ -323,7 +370,7 @@ static void empty_values(void **state)
     static const char *const options[] = {"rootfs", "workspace", "memory", "cpus", "pids", "timeout", "kill-after", "scratch", "scratch-inodes",
                                           "open-files", "network", "env", "affinity", "max-output", "output-limit", "report", "cgroup-parent",
                                           "host-uid", "host-gid", "unenforced", "profile", "workspace-root", "user-id", "require-fs",
-                                          "owner-range", "workspace-timeout", "sync"};
+                                          "owner-range", "workspace-timeout", "sync", "file-size", "log", "keep-on-fail"};
 
     (void)state;
     for (size_t i = 0; i < LENGTH(options); i++) {
@@ -747,8 +794,9 @@ static void help(void **state)
     static const char *const options[] = {"rootfs", "workspace", "memory", "cpus", "pids", "timeout", "kill-after", "scratch", "scratch-inodes",
                                           "open-files", "network", "env", "interactive", "affinity", "max-output", "output-limit", "report",
                                           "summary", "timing", "cgroup-parent", "host-uid", "host-gid", "unenforced", "profile", "workspace-root",
-                                          "user-id", "require-fs", "owner-range", "create-workspace", "workspace-timeout", "sync", "abort-stuck"};
-    static const char *const subcommands[] = {"run", "plan", "clean", "selftest", "help", "version"};
+                                          "user-id", "require-fs", "owner-range", "create-workspace", "workspace-timeout", "sync", "abort-stuck",
+                                          "file-size", "tty", "log", "quiet", "verbose", "explain", "keep-on-fail", "json"};
+    static const char *const subcommands[] = {"run", "shell", "plan", "check", "ps", "kill", "enter", "clean", "selftest", "help", "version"};
     char *text = printed(options_help), *roff = printed(options_roff);
     size_t seen = 0, seen_roff = 0;
 
