@@ -378,7 +378,7 @@ int main(int argc, char **argv)
         break;
     case VERB_HELP:
     default:
-        (spec.roff ? options_roff : options_help)(stdout);
+        options_print(spec.help, stdout);
         status = 0;
         break;
     }
