@@ -101,6 +101,6 @@ point 'a program that needs libraries is refused' "$([[ $status == 1 && $said ==
 for words in '--build' "--build $dir/none --output $dir/three" "--output $dir/three" '--bild x' "--build x --output y --notice a/b=/etc/passwd"; do
     # shellcheck disable=SC2086
     said=$("$checkout/packaging/deb" $words 2>&1) && status=0 || status=$?
-    point "packaging/deb $words: refused" "$([[ $status != 0 && -n $said ]]; echo $?)" "$status: $said"
+    point "packaging/deb ${words//$dir/DIR}: refused" "$([[ $status != 0 && -n $said ]]; echo $?)" "$status: $said"
 done
 echo "1..$count"
