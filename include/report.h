@@ -6,6 +6,7 @@
 #include <stdbool.h>
 
 #include "fault.h"
+#include "json.h"
 #include "outcome.h"
 #include "plan.h"
 #include "spec.h"
@@ -25,10 +26,12 @@ int report_open(const char *where, const char *mountinfo, struct report *report,
 /* A record inside the workspace would be the command's to forge: is the file that was opened below place? */
 bool report_within(const struct report *report, const struct place *place);
 
-/* Writes the record. plan may be NULL where the run failed before there was one. 0 or -errno with *fault. Here as below: gives up
- * on a reader that does not read at `by` (sys_now() scale). */
-int report_write(struct report *report, const struct spec *spec, const struct plan *plan, const struct outcome *outcome,
-                 uint64_t by, struct fault *fault);
+/* Was a record asked for, and is there a place for it? */
+bool report_wanted(const struct report *report);
+
+/* Writes the record that record_write made; where: as asked for. 0 or -errno with *fault. Here as below: gives up on a reader that
+ * does not read at `by` (sys_now() scale). */
+int report_write(struct report *report, const char *where, const struct json *record, uint64_t by, struct fault *fault);
 void report_release(struct report *report);
 
 /* "bivy: stage: what (errno)" and the hint, on stderr; control characters made harmless. */

@@ -15,9 +15,11 @@
 #include "facts.h"
 #include "launch.h"
 #include "leaves.h"
+#include "log.h"
 #include "options.h"
 #include "outcome.h"
 #include "plan.h"
+#include "record.h"
 #include "report.h"
 #include "selftest.h"
 #include "streams.h"
@@ -226,12 +228,31 @@ static int run(const struct spec *spec, struct host *host, struct outcome *outco
     return 0;
 }
 
+/* What programs read: the record, and its copy for the system's log. That a record is missing is an error, for its reader counts on it; a
+ * log is nobody's only source, and when it is full or gone the run went no worse for that. */
+static int tell_programs(const struct spec *spec, struct host *host, const struct outcome *outcome, uint64_t by)
+{
+    const struct plan *plan = host->plan.id[0] ? &host->plan : NULL;
+    struct json record = {0};
+    struct fault trouble;
+    int result;
+
+    if (spec->log != LOG_OFF || report_wanted(&host->report))
+        record_write(&record, spec, plan, outcome);
+    if ((result = report_write(&host->report, spec->report, &record, by, &trouble)) < 0)
+        report_fault(&trouble, by);
+    if (log_send(spec->log, plan, outcome, &record, &trouble) < 0)
+        report_fault(&trouble, by);
+    json_release(&record);
+    return result;
+}
+
 static int run_main(const struct spec *spec, const struct fault *early)
 {
     static struct host host; /* all of it zero, and no page of it touched before it is needed: it holds many paths */
     struct timespec wall;
     struct outcome outcome = {.kind = OUTCOME_SETUP_FAILED, .started = sys_now()};
-    struct fault trouble, unused;
+    struct fault unused;
     uint64_t by;
     int status;
 
@@ -265,11 +286,8 @@ static int run_main(const struct spec *spec, const struct fault *early)
     status = outcome_status(&outcome);
     by = outcome.answer_by ? outcome.answer_by : sys_now() + LAST_WORDS;
     timing_begin(&outcome.timing, TIMING_RECORD);
-    /* First what a program reads. */
-    if (report_write(&host.report, spec, host.plan.id[0] ? &host.plan : NULL, &outcome, by, &trouble) < 0) {
-        report_fault(&trouble, by);
+    if (tell_programs(spec, &host, &outcome, by) < 0)
         status = 125;
-    }
     if (outcome.fault.what[0])
         report_fault(&outcome.fault, by);
     if (report_for_people(spec))
@@ -346,7 +364,7 @@ int main(int argc, char **argv)
     umask(077); /* whatever the caller's: what is made here, the leaf and the record, is made with a mode that says all */
     own_rlimits();
     if (options_parse(argc, argv, &spec, &fault) < 0) {
-        if ((spec.verb == VERB_RUN || spec.verb == VERB_SHELL) && spec.report) {
+        if ((spec.verb == VERB_RUN || spec.verb == VERB_SHELL) && (spec.report || spec.log != LOG_OFF)) {
             status = run_main(&spec, &fault);
         } else {
             report_fault(&fault, sys_now() + LAST_WORDS);
@@ -380,7 +398,7 @@ int main(int argc, char **argv)
         break;
     case VERB_HELP:
     default:
-        (spec.roff ? options_roff : options_help)(stdout);
+        options_print(spec.help, stdout);
         status = 0;
         break;
     }

@@ -12,7 +12,6 @@
 #include "helper.h"
 #include "json.h"
 #include "place.h"
-#include "record.h"
 #include "streams.h"
 #include "summary.h"
 #include "sys.h"
@@ -244,19 +243,21 @@ static int post_in_helper(void *data, void *answer)
     return -1;
 }
 
-int report_write(struct report *report, const struct spec *spec, const struct plan *plan, const struct outcome *outcome,
-                 uint64_t by, struct fault *fault)
+bool report_wanted(const struct report *report)
 {
-    struct json json = {0};
+    return report->fd >= 0 || report->may_block;
+}
+
+int report_write(struct report *report, const char *where, const struct json *record, uint64_t by, struct fault *fault)
+{
     int result = 0;
 
-    if (report->fd < 0 && !report->may_block)
+    if (!report_wanted(report))
         return 0;
-    record_write(&json, spec, plan, outcome);
-    if (json.failed) {
+    if (record->failed) {
         result = -ENOMEM;
     } else if (report->may_block) {
-        struct letter letter = {.path = report->path, .file = report->file, .text = json.text, .length = json.length, .by = by};
+        struct letter letter = {.path = report->path, .file = report->file, .text = record->text, .length = record->length, .by = by};
         struct helper_left left;
         int answer = 0, fd, error;
         const struct helper_task task = {.work = post_in_helper, .data = &letter, .keep = -1, .stop = -1, .by = by,
@@ -264,12 +265,11 @@ int report_write(struct report *report, const struct spec *spec, const struct pl
         error = helper_run(&task, &fd, &left);
         result = error < 0 ? error : answer;
     } else {
-        struct letter letter = {.fd = report->fd, .file = report->file, .text = json.text, .length = json.length, .by = by};
+        struct letter letter = {.fd = report->fd, .file = report->file, .text = record->text, .length = record->length, .by = by};
         result = post(&letter);
     }
-    json_release(&json);
     return result < 0 ? fault_set(fault, STAGE_REPORT, -result, "write the record to a place with room and a reader",
-                                  "--report %.300s: the record could not be written", spec->report)
+                                  "--report %.300s: the record could not be written", where)
                       : 0;
 }
 

@@ -88,7 +88,7 @@ static inline void same_spec(const struct spec *a, const struct spec *b)
     MUST(a->interactive == b->interactive && a->affinity == b->affinity);
     MUST(a->tty == b->tty && a->quiet == b->quiet && a->verbose == b->verbose && a->explain == b->explain);
     MUST(a->file_size == b->file_size && a->keep == b->keep && a->log == b->log);
-    MUST(a->summary == b->summary && a->timing == b->timing && a->roff == b->roff);
+    MUST(a->summary == b->summary && a->timing == b->timing && a->help == b->help);
     MUST(a->env_count == b->env_count);
     for (size_t i = 0; i < a->env_count; i++)
         same_text(a->env[i], b->env[i]);
