@@ -27,6 +27,9 @@ bool readings_last(const struct cgroup *cgroup);
 /* How many processes of this leaf the kernel has killed for memory. */
 uint64_t readings_oom_kills(const struct cgroup *cgroup);
 
+/* Bytes that are charged to the leaf at this moment. false where that cannot be told. */
+bool readings_memory_now(const struct cgroup *cgroup, uint64_t *bytes);
+
 /* The name of the last one, from the kernel log: 1 found, 0 not (no right to read it, or rate-limited). */
 int readings_oom_victim(const struct cgroup *cgroup, char *name, size_t size);
 

@@ -33,6 +33,8 @@ void report_release(struct report *report);
 
 /* "bivy: stage: what (errno)" and the hint, on stderr; control characters made harmless. */
 void report_fault(const struct fault *fault, uint64_t by);
+/* "bivy: text" on stderr, likewise harmless. */
+void report_line(const char *text, uint64_t by);
 /* One line for people: outcome, time, peak memory. */
 void report_summary(const struct plan *plan, const struct outcome *outcome, uint64_t by);
 

@@ -27,6 +27,14 @@ uint64_t readings_oom_kills(const struct cgroup *cgroup)
     return kills;
 }
 
+bool readings_memory_now(const struct cgroup *cgroup, uint64_t *bytes)
+{
+    const char *file = cgroup->v1[CONTROLLER_MEMORY] >= 0 ? "memory.usage_in_bytes" : "memory.current";
+    char text[64];
+
+    return text_of(cgroup_controller(cgroup, CONTROLLER_MEMORY), file, text, sizeof text) && readings_single(text, bytes);
+}
+
 bool readings_last(const struct cgroup *cgroup)
 {
     char text[64];

@@ -307,6 +307,11 @@ void report_fault(const struct fault *fault, uint64_t by)
         put_line("hint: ", fault->hint, by);
 }
 
+void report_line(const char *text, uint64_t by)
+{
+    put_line("", text, by);
+}
+
 void report_summary(const struct plan *plan, const struct outcome *outcome, uint64_t by)
 {
     char text[400], wall[UNITS_TIME_TEXT], peak[UNITS_TIME_TEXT], limit[UNITS_TIME_TEXT], how[64] = "", name[OUTCOME_SIGNAL_TEXT];
