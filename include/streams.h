@@ -25,6 +25,7 @@ struct stream {
     uint64_t ring_seen;
     char *pending;     /* read but not yet written (where splice does not work) */
     size_t pending_from, pending_to;
+    char *last; /* NULL: out is no terminal; else &streams.last */
 };
 
 struct streams {
@@ -32,10 +33,11 @@ struct streams {
     struct stream in; /* the other way round: in is the caller's stdin, out the command's */
     int child[3];     /* the command's ends, closed in the supervisor after clone */
     uint64_t inode[3]; /* of these pipes; 0: none (stdin without -i) */
+    char last;        /* the last byte of the command's that a terminal got: is what stands there a whole line? */
 };
 
 #define STREAMS_NONE ((struct streams){.out = {.in = -1, .out = -1}, .err = {.in = -1, .out = -1}, .in = {.in = -1, .out = -1}, \
-                                       .child = {-1, -1, -1}})
+                                       .child = {-1, -1, -1}, .last = '\n'})
 
 int streams_open(const struct plan *plan, struct streams *streams, struct fault *fault);
 void streams_close_child(struct streams *streams);
@@ -46,6 +48,9 @@ int streams_open_out(int fd, bool *ours);
 /* Fills up to 3 entries; streams_serve takes the answers. */
 size_t streams_poll(struct streams *streams, struct pollfd fds[3]);
 void streams_serve(struct streams *streams, const struct pollfd *fds, size_t count);
+
+/* Does any of the answers concern output that goes to a terminal? */
+bool streams_reach_terminal(const struct streams *streams, const struct pollfd *fds, size_t count);
 
 /* Reads what is left after the last writer died, emits the missing-bytes line and the tails. Until deadline at the most, or until
  * there is something to read on signals. */

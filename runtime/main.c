@@ -28,6 +28,7 @@
 #include "sync.h"
 #include "sys.h"
 #include "version.h"
+#include "watch.h"
 #include "workspace.h"
 
 /* Theory of operation: docs/ARCHITECTURE.md. This file is the host side of a run from top to bottom; the other side is child.c. */
@@ -42,6 +43,7 @@ struct host {
     struct progress *progress;
     struct launched launched;
     int signals;
+    struct watch watch;
     struct report report;
 };
 
@@ -199,6 +201,14 @@ static void take_progress(const struct host *host, struct outcome *outcome)
     }
 }
 
+/* The decided plan and what will be made are shown as they come to be, as far as was asked for. */
+static void watch(const struct spec *spec, struct host *host, const struct outcome *outcome)
+{
+    host->watch = (struct watch){.spec = spec, .plan = &host->plan, .cgroup = &host->cgroup, .streams = &host->streams,
+                                 .outcome = outcome};
+    watch_begin(&host->watch);
+}
+
 /* The story of a run. 0 when the sandbox was started and supervised, whatever became of it. */
 static int run(const struct spec *spec, struct host *host, struct outcome *outcome)
 {
@@ -206,6 +216,7 @@ static int run(const struct spec *spec, struct host *host, struct outcome *outco
     struct child child = {.plan = &host->plan, .cgroup = &host->cgroup, .streams = &host->streams};
     int result;
 
+    watch(spec, host, outcome);
     if ((result = host->signals = host->facts.stop = supervise_signals(fault)) < 0 || (result = decide(spec, host, fault)) < 0 ||
         (result = share_progress(host, fault)) < 0)
         return result;
@@ -217,13 +228,15 @@ static int run(const struct spec *spec, struct host *host, struct outcome *outco
     if ((result = streams_open(&host->plan, &host->streams, fault)) < 0)
         return result;
     child.progress = host->progress;
+    host->watch.progress = host->progress;
     child.timing = &outcome->timing;
     timing_begin(&outcome->timing, STAGE_CLONE);
     if ((result = launch(&child, &host->launched, fault)) < 0)
         return result;
     streams_close_child(&host->streams);
     timing_begin(&outcome->timing, TIMING_WAIT);
-    supervise(&host->plan, &host->cgroup, &host->launched, &host->streams, host->progress, host->signals, outcome);
+    supervise(&host->plan, &host->cgroup, &host->launched, &host->streams, host->progress, host->signals,
+              &host->watch.watcher, outcome);
     take_progress(host, outcome);
     return 0;
 }
@@ -270,6 +283,7 @@ static int run_main(const struct spec *spec, const struct fault *early)
             outcome.fault = *early;
         else if (run(spec, &host, &outcome) == 0 || host.leaf)
             read_outcome(&host, &outcome);
+        watch_end(&host.watch, outcome.answer_by ? outcome.answer_by : sys_now() + LAST_WORDS);
         timing_begin(&outcome.timing, TIMING_AFTER);
         look_after(spec, &host, &outcome);
     } else if (early) {
@@ -291,7 +305,7 @@ static int run_main(const struct spec *spec, const struct fault *early)
     if (outcome.fault.what[0])
         report_fault(&outcome.fault, by);
     if (report_for_people(spec))
-        report_summary(spec, host.plan.id[0] ? &host.plan : NULL, &outcome, by);
+        report_summary(spec, host.plan.id[0] ? &host.plan : NULL, &outcome, host.streams.last != '\n', by);
     timing_begin(&outcome.timing, TIMING_DONE);
     if (spec->timing)
         report_timing(&outcome, by);

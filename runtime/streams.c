@@ -63,13 +63,14 @@ int streams_open_out(int fd, bool *ours)
     return open_anew(fd, O_WRONLY, ours);
 }
 
-static void open_out(struct stream *stream, int fd)
+static void open_out(struct stream *stream, int fd, char *last)
 {
     mode_t type = type_of(fd);
 
     stream->out = open_anew(fd, O_WRONLY, &stream->out_ours);
     /* Not to sockets and terminals: there splice(2) may block whatever it is told. */
     stream->splices = type == S_IFIFO || type == S_IFREG;
+    stream->last = type == S_IFCHR && isatty(fd) ? last : NULL;
 }
 
 static uint64_t inode_of(int fd)
@@ -79,8 +80,9 @@ static uint64_t inode_of(int fd)
     return SYS_AGAIN(fstat(fd, &file)) < 0 ? 0 : file.st_ino;
 }
 
-static int open_command_pipe(struct stream *stream, int fd, int *child_end, const struct plan *plan, struct fault *fault)
+static int open_command_pipe(struct streams *streams, int fd, const struct plan *plan, struct fault *fault)
 {
+    struct stream *stream = fd == 1 ? &streams->out : &streams->err;
     int ends[2];
 
     if (pipe2(ends, O_CLOEXEC) < 0)
@@ -88,10 +90,10 @@ static int open_command_pipe(struct stream *stream, int fd, int *child_end, cons
     stream->in = ends[0];
     stream->in_ours = true;
     stream->wide = plan->memory < WIDE_MEMORY;
-    *child_end = ends[1];
+    streams->child[fd] = ends[1];
     if (fcntl(ends[0], F_SETFL, O_NONBLOCK) < 0) /* our end only: each end is an open file description of its own */
         return fault_set(fault, STAGE_STREAMS, errno, NULL, "fcntl");
-    open_out(stream, fd);
+    open_out(stream, fd, &streams->last);
     if (plan->max_output == SPEC_UNLIMITED) {
         stream->head = SPEC_UNLIMITED;
     } else {
@@ -106,8 +108,8 @@ int streams_open(const struct plan *plan, struct streams *streams, struct fault 
     int ends[2], result;
 
     *streams = STREAMS_NONE;
-    if ((result = open_command_pipe(&streams->out, 1, &streams->child[1], plan, fault)) < 0 ||
-        (result = open_command_pipe(&streams->err, 2, &streams->child[2], plan, fault)) < 0)
+    if ((result = open_command_pipe(streams, 1, plan, fault)) < 0 ||
+        (result = open_command_pipe(streams, 2, plan, fault)) < 0)
         return result;
     if ((streams->inode[1] = inode_of(streams->child[1])) == 0 || (streams->inode[2] = inode_of(streams->child[2])) == 0)
         return fault_set(fault, STAGE_STREAMS, errno, NULL, "a pipe cannot be examined");
@@ -177,8 +179,11 @@ static ssize_t put(struct stream *stream, const char *bytes, size_t length)
         if (done < 0 && errno == ENOTSOCK)
             done = ready(stream->out, POLLOUT) ? write(stream->out, bytes, length < BLIND_WRITE ? length : BLIND_WRITE) : 0;
     }
-    if (done > 0)
+    if (done > 0) {
         stream->passed += (uint64_t)done;
+        if (stream->last)
+            *stream->last = bytes[done - 1];
+    }
     if (done >= 0 || errno == EAGAIN || errno == EINTR)
         return done > 0 ? done : 0;
     return -1;
@@ -339,6 +344,11 @@ static bool concerns(const struct stream *stream, const struct pollfd *fds, size
         if (fds[i].revents && fds[i].fd >= 0 && (fds[i].fd == stream->in || fds[i].fd == stream->out))
             return true;
     return false;
+}
+
+bool streams_reach_terminal(const struct streams *streams, const struct pollfd *fds, size_t count)
+{
+    return (streams->out.last && concerns(&streams->out, fds, count)) || (streams->err.last && concerns(&streams->err, fds, count));
 }
 
 void streams_serve(struct streams *streams, const struct pollfd *fds, size_t count)

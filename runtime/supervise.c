@@ -35,10 +35,12 @@ struct run { /* what the loop knows */
     struct streams *streams;
     const struct progress *progress;
     int signals;
+    const struct watcher *watcher;
     struct outcome *outcome;
     enum phase phase;
     uint64_t deadline;        /* of the phase */
     uint64_t killed_at;
+    uint64_t tick;            /* when the watcher is to be called */
     uint64_t oom_watch;       /* look for an OOM victim until then */
     uint64_t sample_at;       /* the next look at what the memory is */
     enum outcome_kind cause;  /* why the supervisor ends it; OUTCOME_EXITED: it does not */
@@ -188,6 +190,8 @@ static void on_message(struct run *run)
             run->outcome->ready = run->outcome->ran = true;
             run->outcome->readback = message.readback;
             run->outcome->ready_at = message.at;
+            if (run->watcher->ready)
+                run->watcher->ready(run->watcher->data);
             break;
         case MESSAGE_ENDED:
             run->outcome->have_status = true;
@@ -276,6 +280,8 @@ static int patience(const struct run *run, uint64_t now)
 {
     uint64_t until = run->deadline;
 
+    if (run->tick < until)
+        until = run->tick;
     if (run->oom_watch && now + OOM_STEP < until)
         until = now + OOM_STEP;
     if (run->phase <= TERMINATING && run->sample_at < until)
@@ -314,7 +320,11 @@ static void loop(struct run *run)
         sample_now_and_then(run, now);
         if (run->oom_watch)
             on_oom(run, now);
+        if (streams_reach_terminal(run->streams, fds + STREAMS, count))
+            run->watcher->output(run->watcher->data);
         streams_serve(run->streams, fds + STREAMS, count);
+        if (now >= run->tick)
+            run->tick = run->watcher->tick(run->watcher->data, now);
         if (streams_over(run->streams, run->plan->output_limit))
             end(run, OUTCOME_OUTPUT_LIMIT);
         on_deadline(run, now);
@@ -400,7 +410,7 @@ static uint64_t answer_by(const struct run *run, uint64_t now)
 }
 
 void supervise(const struct plan *plan, const struct cgroup *cgroup, struct launched *launched, struct streams *streams,
-               const struct progress *progress, int signals, struct outcome *outcome)
+               const struct progress *progress, int signals, const struct watcher *watcher, struct outcome *outcome)
 {
     struct run run = {
         .plan = plan,
@@ -409,6 +419,8 @@ void supervise(const struct plan *plan, const struct cgroup *cgroup, struct laun
         .streams = streams,
         .progress = progress,
         .signals = signals,
+        .watcher = watcher,
+        .tick = watcher->first_tick,
         .outcome = outcome,
         .phase = RUNNING,
         .deadline = outcome->started + plan->timeout,
@@ -420,5 +432,6 @@ void supervise(const struct plan *plan, const struct cgroup *cgroup, struct laun
     timing_begin(&outcome->timing, TIMING_OUTPUT);
     judge(&run);
     outcome->answer_by = answer_by(&run, sys_now());
+    watcher->output(watcher->data);
     streams_finish(streams, outcome->answer_by, signals);
 }
