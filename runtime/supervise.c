@@ -19,6 +19,7 @@
 #define DRAIN_WITHIN (300 * MS)   /* from the command's end to that of the sandbox; then SIGKILL by cgroup, and no processor limit */
 #define OOM_WATCH (1000 * MS)     /* after a v1 OOM event: how long to look for the victim */
 #define OOM_STEP (5 * MS)
+#define INPUT_STEP (100 * MS)     /* a command whose input has ended may change how it reads its terminal */
 #define LAST_WORDS (1000 * MS)    /* for the caller to take the last output and the record, when no time is left of the timeout */
 #define ANSWER_WITHIN (1950 * MS) /* after SIGKILL: the contract's 2 s, with some room */
 #define ANSWER_LEAST (150 * MS)
@@ -209,10 +210,30 @@ static void on_gone(struct run *run)
     }
 }
 
+static void on_terminal(struct run *run)
+{
+    struct terminal *terminal = &run->streams->terminal;
+    int result;
+
+    if (terminal->handover < 0) {
+        terminal_serve(terminal);
+        return;
+    }
+    result = terminal_receive(terminal, &run->outcome->fault);
+    if (result > 0)
+        result = streams_attach(run->plan, run->streams, &run->outcome->fault);
+    if (result < 0) { /* before the command exists: it waits for a word that does not come */
+        run->failed = true;
+        kill_all(run);
+    }
+}
+
 static int patience(const struct run *run, uint64_t now)
 {
     uint64_t until = run->deadline;
 
+    if (run->plan->tty && run->streams->in.out < 0 && now + INPUT_STEP < until)
+        until = now + INPUT_STEP;
     if (run->oom_watch && now + OOM_STEP < until)
         until = now + OOM_STEP;
     if (until <= now)
@@ -224,12 +245,13 @@ static int patience(const struct run *run, uint64_t now)
 static void loop(struct run *run)
 {
     while (run->phase < GONE) {
-        enum { PIDFD, MESSAGES, SIGNALS, OOM, STREAMS };
+        enum { PIDFD, MESSAGES, SIGNALS, OOM, TERMINAL, STREAMS };
         struct pollfd fds[STREAMS + 3] = {
             {.fd = run->launched->pidfd, .events = POLLIN},
             {.fd = run->launched->up, .events = POLLIN}, /* poll(2) passes over a negative one */
             {.fd = run->signals, .events = POLLIN},
             {.fd = run->cgroup->oom_event, .events = POLLIN},
+            {.fd = terminal_poll(&run->streams->terminal), .events = POLLIN},
         };
         size_t count = streams_poll(run->streams, fds + STREAMS);
         uint64_t now = sys_now();
@@ -251,6 +273,8 @@ static void loop(struct run *run)
         }
         if (run->oom_watch)
             on_oom(run, now);
+        if (fds[TERMINAL].revents)
+            on_terminal(run);
         streams_serve(run->streams, fds + STREAMS, count);
         if (streams_over(run->streams, run->plan->output_limit))
             end(run, OUTCOME_OUTPUT_LIMIT);
