@@ -8,6 +8,7 @@
 #define BIVY_TERMINAL_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/ioctl.h>
 
 #include "fault.h"
@@ -20,8 +21,8 @@ struct terminal {
     int signals;   /* signalfd: SIGWINCH, and with keys SIGTSTP and SIGCONT */
     int window;    /* the caller's descriptor whose size is the terminal's; -1: none, 80 by 24 */
     bool keys;     /* stdin is a terminal, and what is typed there goes to the command */
-    bool over;     /* the end of input was sent, */
-    bool by_line;  /* while the terminal gave out whole lines */
+    uint64_t told; /* sys_now() when the end of input was typed last; 0: never */
+    bool by_line;  /* the terminal gave out whole lines then */
     struct winsize size;
 };
 

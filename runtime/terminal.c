@@ -22,6 +22,7 @@
 #define SLAVE_MAJOR 136 /* Documentation/admin-guide/devices.txt; minors have 20 bits */
 #define END_OF_FILE 4   /* Ctrl-D, where the terminal names no other */
 #define KILL_LINE 21    /* Ctrl-U: empties the line that is being edited */
+#define END_AGAIN ((uint64_t)500000000)
 
 static const char taken = 'M'; /* the supervisor's one word: it holds the master */
 
@@ -323,22 +324,22 @@ int terminal_receive(struct terminal *terminal, struct fault *fault)
 }
 
 /* A terminal has no end of file, only a key for it, which counts where lines are read: so whenever nothing is left to read there. A shell
- * that edits lines itself reads keys one by one, and the same key means the end to it on an empty line: once for each change to that mode,
- * where it may also have found an earlier end as a byte that means nothing. */
+ * that edits lines itself reads keys one by one, and takes the same key for the end on an empty line, which another key makes it. What is
+ * typed while the mode changes may be read either way, or be lost: so these come again, but not so often that they are a nuisance. */
 void terminal_end_input(struct terminal *terminal)
 {
     struct pollfd unread = {.fd = terminal->slave, .events = POLLIN};
-    struct termios now;
+    uint64_t now = sys_now();
+    struct termios mode;
 
-    if (terminal->master < 0 || tcgetattr(terminal->master, &now) < 0 || poll(&unread, 1, 0) != 0)
+    if (terminal->master < 0 || tcgetattr(terminal->master, &mode) < 0 || poll(&unread, 1, 0) != 0)
         return;
-    bool by_line = now.c_lflag & ICANON;
-    if (terminal->over && !terminal->by_line && !by_line)
+    bool by_line = mode.c_lflag & ICANON;
+    if (terminal->told && !by_line && !terminal->by_line && now - terminal->told < END_AGAIN)
         return;
-    const char keys[] = {KILL_LINE, by_line && now.c_cc[VEOF] != _POSIX_VDISABLE ? (char)now.c_cc[VEOF] : END_OF_FILE};
-    size_t skipped = by_line || !terminal->over;
-    if (write(terminal->master, keys + skipped, sizeof keys - skipped) > 0) {
-        terminal->over = true;
+    const char keys[] = {KILL_LINE, by_line && mode.c_cc[VEOF] != _POSIX_VDISABLE ? (char)mode.c_cc[VEOF] : END_OF_FILE};
+    if (write(terminal->master, keys + by_line, sizeof keys - by_line) > 0) {
+        terminal->told = now;
         terminal->by_line = by_line;
     }
 }
