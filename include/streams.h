@@ -9,6 +9,7 @@
 
 #include "fault.h"
 #include "plan.h"
+#include "terminal.h"
 
 struct stream {
     int in;   /* our end of the command's pipe; -1: at its end */
@@ -17,6 +18,7 @@ struct stream {
     bool splices;      /* splice(2) works between these two */
     bool waits_out;    /* waiting for room in out, not for bytes in in */
     bool wide;         /* the command's pipe was made larger, or is not to be */
+    bool shown;        /* in is a terminal's master */
     bool broken;       /* out is gone (EPIPE): the command's next write gets EPIPE as well */
     uint64_t seen, passed;
     uint64_t head;     /* bytes that may still be passed on live */
@@ -34,13 +36,16 @@ struct streams {
     int child[3];     /* the command's ends, closed in the supervisor after clone */
     uint64_t inode[3]; /* of these pipes; 0: none (stdin without -i) */
     char last;        /* the last byte of the command's that a terminal got: is what stands there a whole line? */
+    struct terminal terminal; /* with -t, in place of all of them: out is what the command's terminal shows, err is nothing */
 };
 
 #define STREAMS_NONE ((struct streams){.out = {.in = -1, .out = -1}, .err = {.in = -1, .out = -1}, .in = {.in = -1, .out = -1}, \
-                                       .child = {-1, -1, -1}, .last = '\n'})
+                                       .child = {-1, -1, -1}, .last = '\n', .terminal = TERMINAL_NONE})
 
 int streams_open(const struct plan *plan, struct streams *streams, struct fault *fault);
 void streams_close_child(struct streams *streams);
+/* Joins caller and terminal once that has its master. 0 or -errno with *fault. */
+int streams_attach(const struct plan *plan, struct streams *streams, struct fault *fault);
 
 /* Opens a pipe or terminal of the caller's anew, for writing without blocking, or duplicates what cannot be (*ours false). */
 int streams_open_out(int fd, bool *ours);

@@ -252,8 +252,13 @@ static _Noreturn void tell_fault(int up, const struct fault *fault)
 
 static int set_descriptors(struct child *child, struct fault *fault)
 {
-    int *ends = child->streams->child;
+    int *ends = child->streams->child, result;
 
+    if (child->plan->tty) {
+        if ((result = terminal_make(&child->streams->terminal, &ends[0], fault)) < 0)
+            return result;
+        ends[1] = ends[2] = ends[0];
+    }
     if (ends[0] < 0)
         ends[0] = SYS_AGAIN(open("/dev/null", O_RDONLY | O_CLOEXEC | O_NOCTTY));
     for (int fd = 0; fd < 3; fd++)
@@ -266,6 +271,8 @@ static int set_descriptors(struct child *child, struct fault *fault)
         return fault_set(fault, STAGE_DESCRIPTORS, errno, NULL, "descriptors cannot be closed");
     if (!weakened("session") && setsid() < 0)
         return fault_set(fault, STAGE_DESCRIPTORS, errno, NULL, "no new session can be made");
+    if (child->plan->tty && (result = terminal_control(fault)) < 0)
+        return result;
     umask(POLICY_UMASK);
     if (SYS_AGAIN(chdir(POLICY_WORKSPACE)) < 0 || SYS_AGAIN(faccessat(AT_FDCWD, ".", R_OK | X_OK, 0)) < 0)
         return fault_set(fault, STAGE_WORKSPACE, errno,

@@ -114,6 +114,7 @@ static int clone_child(struct child *child, struct launched *launched, struct fa
     pid = sys_clone3(&args);
     if (pid == 0) {
         launch_release(launched); /* the other ends: held here too, the supervisor's death would never be seen */
+        sys_close(&child->streams->terminal.handover);
         child_main(child);
     }
     if (pid < 0)

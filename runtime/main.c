@@ -27,6 +27,7 @@
 #include "supervise.h"
 #include "sync.h"
 #include "sys.h"
+#include "terminal.h"
 #include "version.h"
 #include "watch.h"
 #include "workspace.h"
@@ -390,6 +391,8 @@ int main(int argc, char **argv)
     switch (spec.verb) {
     case VERB_RUN:
     case VERB_SHELL:
+        if (spec.tty)
+            terminal_foreground(spec.interactive); /* before the clock starts and anything is made */
         status = run_main(&spec, NULL);
         break;
     case VERB_SELFTEST:

@@ -21,6 +21,7 @@
 #define OOM_STEP (5 * MS)
 #define SAMPLE_FIRST (100 * MS)   /* of the memory, and then ever more rarely: the longer a run, the less a second matters */
 #define SAMPLE_LAST (1000 * MS)
+#define INPUT_STEP (100 * MS)     /* a command whose input has ended may change how it reads its terminal */
 #define LAST_WORDS (1000 * MS)    /* for the caller to take the last output and the record, when no time is left of the timeout */
 #define ANSWER_WITHIN (1950 * MS) /* after SIGKILL: the contract's 2 s, with some room */
 #define ANSWER_LEAST (150 * MS)
@@ -276,12 +277,32 @@ static void on_gone(struct run *run)
     }
 }
 
+static void on_terminal(struct run *run)
+{
+    struct terminal *terminal = &run->streams->terminal;
+    int result;
+
+    if (terminal->handover < 0) {
+        terminal_serve(terminal);
+        return;
+    }
+    result = terminal_receive(terminal, &run->outcome->fault);
+    if (result > 0)
+        result = streams_attach(run->plan, run->streams, &run->outcome->fault);
+    if (result < 0) { /* before the command exists: it waits for a word that does not come */
+        run->failed = true;
+        kill_all(run);
+    }
+}
+
 static int patience(const struct run *run, uint64_t now)
 {
     uint64_t until = run->deadline;
 
     if (run->tick < until)
         until = run->tick;
+    if (run->plan->tty && run->streams->in.out < 0 && now + INPUT_STEP < until)
+        until = now + INPUT_STEP;
     if (run->oom_watch && now + OOM_STEP < until)
         until = now + OOM_STEP;
     if (run->phase <= TERMINATING && run->sample_at < until)
@@ -295,12 +316,13 @@ static int patience(const struct run *run, uint64_t now)
 static void loop(struct run *run)
 {
     while (run->phase < GONE) {
-        enum { PIDFD, MESSAGES, SIGNALS, OOM, STREAMS };
+        enum { PIDFD, MESSAGES, SIGNALS, OOM, TERMINAL, STREAMS };
         struct pollfd fds[STREAMS + 3] = {
             {.fd = run->launched->pidfd, .events = POLLIN},
             {.fd = run->launched->up, .events = POLLIN}, /* poll(2) passes over a negative one */
             {.fd = run->signals, .events = POLLIN},
             {.fd = run->cgroup->oom_event, .events = run->cgroup->v1[CONTROLLER_MEMORY] >= 0 ? POLLIN : POLLPRI},
+            {.fd = terminal_poll(&run->streams->terminal), .events = POLLIN},
         };
         size_t count = streams_poll(run->streams, fds + STREAMS);
         uint64_t now = sys_now();
@@ -320,6 +342,8 @@ static void loop(struct run *run)
         sample_now_and_then(run, now);
         if (run->oom_watch)
             on_oom(run, now);
+        if (fds[TERMINAL].revents)
+            on_terminal(run);
         if (streams_reach_terminal(run->streams, fds + STREAMS, count))
             run->watcher->output(run->watcher->data);
         streams_serve(run->streams, fds + STREAMS, count);
