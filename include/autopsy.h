@@ -127,8 +127,8 @@ pid_t autopsy_next_pid(const char **at);
 int autopsy_next_target(const char **at);
 /* What the link of a descriptor names, mode as stat(2) gives it for what is a path. *inode is written for a pipe. */
 enum autopsy_kind autopsy_kind(const char *link, mode_t mode, dev_t device, uint64_t *inode);
-/* How many bytes from address on are memory of nobody's file, from the text of maps. */
-uint64_t autopsy_anonymous(const char *maps, uint64_t address);
+/* How many bytes from address on are memory of no file of the workspace, and, with none, of no file at all; from the text of maps. */
+uint64_t autopsy_at_hand(const char *maps, uint64_t address, bool none);
 
 /* A system call's name, or NULL. */
 const char *autopsy_call_name(int number);

@@ -17,7 +17,7 @@
 /* What of /proc may wait, and for whom. syscall and mem take the lock of a process's execve, cmdline, mem and maps its memory's: a process
  * may hold either while a silent server has it, for ever (execve closes descriptors; munmap and mmap of a file may write). These waits
  * end with SIGKILL, so they are a helper's, who writes what he finds into a shared page at once. A page that lies in a file of the
- * workspace is fetched from its server, and that wait does not end: so only memory that is nobody's file is read where there is a server.
+ * workspace is fetched from its server, and that wait does not end: so no such memory is read.
  * stat, status, wchan, the links of fd and cwd, and fdinfo take no such lock, and are read first, of all processes. */
 
 #define MS ((uint64_t)1000000)
@@ -40,7 +40,8 @@ struct view { /* one process */
 struct look {
     const struct autopsy_subject *subject;
     struct autopsy *found;
-    bool may_block;
+    bool may_block;      /* the workspace has a server */
+    bool root_may_block; /* the rootfs too */
     uint64_t by;
     unsigned count;
     struct view views[CANDIDATES];
@@ -202,8 +203,9 @@ static void introduce(const struct look *look, const struct view *view, struct a
 /* Up to size bytes; how many there are. */
 static size_t peek(struct look *look, struct view *view, uint64_t address, void *bytes, size_t size)
 {
-    if (look->may_block) {
-        uint64_t sound = read_head(view->dir, "maps", look->text, sizeof look->text) > 0 ? autopsy_anonymous(look->text, address) : 0;
+    if (look->may_block || look->root_may_block) {
+        bool known = read_head(view->dir, "maps", look->text, sizeof look->text) > 0;
+        uint64_t sound = known ? autopsy_at_hand(look->text, address, look->root_may_block) : 0;
         size = sound < size ? (size_t)sound : size;
     }
     if (view->memory == -1) {
@@ -491,6 +493,7 @@ static int look_at_all(void *data, void *answer)
     look.found = found;
     look.by = sys_now() + LOOK_WITHIN;
     look.may_block = look.subject->plan->workspace && look.subject->plan->workspace->may_block;
+    look.root_may_block = look.subject->plan->rootfs && look.subject->plan->rootfs->may_block;
     gather(&look);
     qsort(look.views, look.count, sizeof look.views[0], by_weight);
     unsigned told = look.count < AUTOPSY_TOLD ? look.count : AUTOPSY_TOLD;

@@ -183,19 +183,20 @@ enum autopsy_kind autopsy_kind(const char *link, mode_t mode, dev_t device, uint
     }
 }
 
-/* "FROM-TO rwxp OFFSET MAJOR:MINOR INODE   path": inode 0 is nobody's file. Special files of memory (shared, memfd) have one. */
-uint64_t autopsy_anonymous(const char *maps, uint64_t address)
+/* "FROM-TO rwxp OFFSET MAJOR:MINOR INODE   PATH"; no line break of a path comes through unescaped. Inode 0 is no file. */
+uint64_t autopsy_at_hand(const char *maps, uint64_t address, bool none)
 {
     for (const char *line = maps; line && *line; line = strchr(line, '\n')) {
         uint64_t from, to, inode;
         const char *at = line + (*line == '\n');
-        if (!number(&at, 16, &from) || *at++ != '-' || !number(&at, 16, &to))
+        if (!number(&at, 16, &from) || *at++ != '-' || !number(&at, 16, &to) || address < from || address >= to)
             continue;
-        if (address < from || address >= to)
-            continue;
-        for (int field = 0; field < 4 && (at = strchr(at, ' ')); field++)
-            at += strspn(at, " ");
-        return at && number(&at, 10, &inode) && inode == 0 && (*at == ' ' || *at == '\n') ? to - address : 0;
+        for (int field = 0; field < 4 && at; field++)
+            at = (at = strchr(at, ' ')) ? at + 1 : NULL;
+        if (!at || !number(&at, 10, &inode) || !strchr(at, '\n')) /* cut off */
+            return 0;
+        at += strspn(at, " ");
+        return inode == 0 || (!none && !starts(at, POLICY_WORKSPACE)) ? to - address : 0;
     }
     return 0;
 }
