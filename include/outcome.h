@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "autopsy.h"
 #include "readings.h"
 #include "fault.h"
 #include "message.h"
@@ -46,6 +47,7 @@ struct outcome {
         uint64_t files, ns; /* brought to the server, and how long it took */
         int error;          /* errno: 0 all of them; ETIMEDOUT: out of time */
     } sync;
+    struct autopsy *autopsy; /* taken at a timeout and when the run was cancelled, else NULL. Owned: free() */
     struct timing timing;
     char residue[256]; /* "" or what could not be removed and why */
 };

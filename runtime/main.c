@@ -238,6 +238,8 @@ static int run(const struct spec *spec, struct host *host, struct outcome *outco
     timing_begin(&outcome->timing, TIMING_WAIT);
     supervise(&host->plan, &host->cgroup, &host->launched, &host->streams, host->progress, host->signals,
               &host->watch.watcher, outcome);
+    if (outcome->autopsy && outcome->autopsy->left)
+        host->facts.left.pid = outcome->autopsy->left;
     take_progress(host, outcome);
     return 0;
 }
@@ -311,6 +313,7 @@ static int run_main(const struct spec *spec, const struct fault *early)
     if (spec->timing)
         report_timing(&outcome, by);
     report_release(&host.report);
+    free(outcome.autopsy);
     if (host.plan.id[0] && outcome.kind != OUTCOME_STUCK) /* everything is said, and the leaf is gone */
         leaves_tend(&host.facts.cgroups, host.plan.cgroup_parent, host.plan.id);
     streams_release(&host.streams);

@@ -215,6 +215,7 @@ void record_write(struct json *json, const struct spec *spec, const struct plan 
     write_isolation(json, plan, outcome);
     write_workspace(json, spec, plan, outcome);
     write_timing(json, spec, outcome);
+    autopsy_write(json, outcome->autopsy);
     json_open(json, "residue", '[');
     if (outcome->residue[0])
         json_string(json, NULL, outcome->residue);

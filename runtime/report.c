@@ -12,6 +12,7 @@
 #include "helper.h"
 #include "json.h"
 #include "place.h"
+#include "plain.h"
 #include "streams.h"
 #include "summary.h"
 #include "sys.h"
@@ -280,19 +281,7 @@ static void put_coloured(const char *colour, const char *prefix, const char *tex
     char line[2048];
     size_t length = (size_t)snprintf(line, sizeof line, "%sbivy: %s", colour, prefix);
 
-    while (*text && length < sizeof line - 16) {
-        unsigned char byte = (unsigned char)*text;
-        size_t span = json_utf8(text, strlen(text));
-        bool c1 = byte == 0xc2 && (unsigned char)text[1] < 0xa0; /* U+0080 to U+009F: controls too, as is a lone byte of 0x80 to 0x9f */
-        if (byte < 0x20 || byte == 0x7f || span == 0 || c1) {
-            length += (size_t)snprintf(line + length, sizeof line - length, "\\x%02x", byte);
-            span = 1;
-        } else {
-            memcpy(line + length, text, span);
-            length += span;
-        }
-        text += span;
-    }
+    length += plain_text(text, strlen(text), line + length, sizeof line - 8 - length);
     length += (size_t)snprintf(line + length, sizeof line - length, "%s\n", *colour ? "\x1b[0m" : "");
     put_patiently(STDERR_FILENO, line, length, by);
 }

@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "autopsy.h"
 #include "readings.h"
 #include "stuck.h"
 #include "sys.h"
@@ -40,7 +41,8 @@ struct run { /* what the loop knows */
     struct outcome *outcome;
     enum phase phase;
     uint64_t deadline;        /* of the phase */
-    uint64_t killed_at;
+    uint64_t killed_at;       /* less what the autopsy took, which is of the time to answer */
+    uint64_t autopsied;       /* how long it took */
     uint64_t tick;            /* when the watcher is to be called */
     uint64_t oom_watch;       /* look for an OOM victim until then */
     uint64_t sample_at;       /* the next look at what the memory is */
@@ -76,9 +78,19 @@ static void kill_all(struct run *run)
         return;
     cgroup_kill(run->cgroup);
     sys_pidfd_send_signal(run->launched->pidfd, SIGKILL); /* pid 1 as well: its namespace goes with it, should the cgroup not */
-    run->killed_at = sys_now();
+    run->killed_at = sys_now() - run->autopsied;
     run->phase = KILLING;
     run->deadline = run->killed_at + (run->plan->abort_stuck ? ABORT_AFTER : STUCK_AFTER);
+}
+
+/* What everybody is doing, before SIGTERM changes it. */
+static void examine(struct run *run)
+{
+    const struct autopsy_subject subject = {.cgroup = run->cgroup, .plan = run->plan, .streams = run->streams->inode, .init = run->launched->pid};
+    uint64_t begun = sys_now();
+
+    run->outcome->autopsy = autopsy_take(&subject);
+    run->autopsied = sys_now() - begun;
 }
 
 /* The contract's ending: SIGTERM, a grace, SIGKILL. The first cause counts. */
@@ -87,6 +99,8 @@ static void end(struct run *run, enum outcome_kind cause)
     if (run->phase != RUNNING)
         return;
     run->cause = cause;
+    if (run->outcome->ran && (cause == OUTCOME_TIMEOUT || cause == OUTCOME_CANCELLED))
+        examine(run);
     /* Whoever floods its output may catch SIGTERM and go on: no grace. */
     if (!run->outcome->ran || cause == OUTCOME_OUTPUT_LIMIT || run->plan->kill_after == 0 ||
         SYS_AGAIN(write(run->launched->lifeline, "T", 1)) != 1) {

@@ -12,6 +12,7 @@
 #include <net/if.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -20,6 +21,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/ipc.h>
 #include <sys/mman.h>
@@ -861,6 +864,158 @@ static int epipe(char **argv)
     return 6;
 }
 
+/* ---- wait: processes that each wait in a way of its own, for the autopsy ---- */
+
+static int pipe_ends[2], sockets[2]; /* shared by all of them: nothing ever comes */
+
+static void wait_in_poll(void)
+{
+    struct pollfd fds[3] = {{-1, POLLIN, 0}, {sockets[0], POLLIN, 0}, {pipe_ends[0], POLLIN, 0}};
+
+    poll(fds, 3, -1);
+}
+
+static void wait_in_select(void)
+{
+    fd_set set;
+
+    FD_ZERO(&set);
+    FD_SET(pipe_ends[0], &set);
+    FD_SET(sockets[0], &set);
+    select(64, &set, NULL, NULL, NULL);
+}
+
+static void wait_in_epoll(void)
+{
+    struct epoll_event event = {.events = EPOLLIN};
+    int fd = epoll_create1(0);
+
+    epoll_ctl(fd, EPOLL_CTL_ADD, sockets[0], &event);
+    epoll_ctl(fd, EPOLL_CTL_ADD, pipe_ends[0], &event);
+    epoll_wait(fd, &event, 1, -1);
+}
+
+static void *read_pipe(void *unused)
+{
+    char byte;
+
+    (void)unused;
+    return read(pipe_ends[0], &byte, 1) < 0 ? NULL : unused;
+}
+
+static void wait_in_threads(void)
+{
+    pthread_t thread;
+
+    if (pthread_create(&thread, NULL, read_pipe, NULL) == 0)
+        pthread_join(thread, NULL);
+}
+
+static void wait_for_room(void)
+{
+    static char block[4096];
+    int own[2];
+
+    while (pipe(own) == 0 && write(own[1], block, sizeof block) > 0)
+        while (write(own[1], block, sizeof block) > 0)
+            ;
+}
+
+static void wait_for_lock(void)
+{
+    int one = open("/tmp/lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600), two = open("/tmp/lock", O_RDWR | O_CLOEXEC);
+
+    flock(one, LOCK_EX);
+    flock(two, LOCK_EX);
+}
+
+static void wait_for_caller(void)
+{
+    char byte;
+
+    while (read(0, &byte, 1) > 0)
+        ;
+}
+
+static void wait_for_peer(void)
+{
+    char byte;
+
+    recv(sockets[0], &byte, 1, 0);
+}
+
+static void wait_for_terminal(void)
+{
+    char name[64], byte;
+    int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC), terminal = -1;
+
+    if (master >= 0 && grantpt(master) == 0 && unlockpt(master) == 0 && ptsname_r(master, name, sizeof name) == 0)
+        terminal = open(name, O_RDWR | O_NOCTTY | O_CLOEXEC);
+    if (read(terminal, &byte, 1) < 0)
+        dprintf(2, "terminal %s\n", verdict(-1));
+}
+
+static void wait_for_child(void)
+{
+    if (fork() == 0)
+        wait_for_ever();
+    wait(NULL);
+}
+
+static void wait_stopped(void)
+{
+    raise(SIGSTOP);
+}
+
+/* Every name that it has is a stranger's. */
+static void wait_with_odd_names(void)
+{
+    static char self[] = "/proc/self/exe", odd[4097];
+    char *argv[3] = {self, odd, NULL};
+
+    for (int i = 0; i < 4096; i++)
+        odd[i] = "\n\033[31m\a\"\\\x9b\xff,"[i % 12];
+    execv(argv[0], argv); /* main() knows it by the newline */
+}
+
+static int odd_names(void)
+{
+    char path[300] = "/tmp/\n\033]0;owned\a\"\xc3";
+
+    prctl(PR_SET_NAME, ") R 1 2\n\033\"\xff", 0, 0, 0);
+    memset(path + strlen(path), '\001', 200);
+    mkfifo(path, 0600);
+    say("odd");
+    open(path, O_RDONLY | O_CLOEXEC);
+    return 0;
+}
+
+static int wait_act(char **argv)
+{
+    static const struct {
+        const char *name;
+        void (*wait)(void);
+    } kinds[] = {
+        {"poll", wait_in_poll},      {"select", wait_in_select}, {"epoll", wait_in_epoll},       {"threads", wait_in_threads},
+        {"room", wait_for_room},     {"lock", wait_for_lock},    {"caller", wait_for_caller},    {"peer", wait_for_peer},
+        {"tty", wait_for_terminal},  {"child", wait_for_child},  {"stopped", wait_stopped},      {"odd", wait_with_odd_names},
+        {"signal", wait_for_ever},
+    };
+
+    if (pipe(pipe_ends) < 0 || socketpair(AF_UNIX, SOCK_STREAM, 0, sockets) < 0)
+        return 1;
+    for (; *argv; argv++)
+        for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+            if (!strcmp(kinds[i].name, *argv) && fork() == 0) {
+                prctl(PR_SET_NAME, *argv, 0, 0, 0);
+                kinds[i].wait();
+                dprintf(2, "%s: it did not wait: %s\n", *argv, verdict(-1));
+                _exit(1);
+            }
+    say("waiting");
+    wait_for_ever();
+}
+
 int main(int argc, char **argv, char **env)
 {
     static const struct {
@@ -895,9 +1050,12 @@ int main(int argc, char **argv, char **env)
         {"burn", burn},
         {"count", count},
         {"epipe", epipe},
+        {"wait", wait_act},
     };
 
     setvbuf(stdout, NULL, _IOLBF, 0); /* what was seen before the end must not be lost */
+    if (argc > 1 && argv[1][0] == '\n')
+        return odd_names();
     if (argc > 1 && !strcmp(argv[1], "state"))
         return state(argv + 2, env);
     for (size_t i = 0; argc > 1 && i < sizeof acts / sizeof *acts; i++)
