@@ -36,8 +36,10 @@ void report_release(struct report *report);
 
 /* "bivy: stage: what (errno)" and the hint, on stderr; control characters made harmless. */
 void report_fault(const struct fault *fault, uint64_t by);
-/* One line for people: outcome, time, peak memory. */
-void report_summary(const struct plan *plan, const struct outcome *outcome, uint64_t by);
+/* Are people to be told what became of the run? With --summary, and without asking where stderr is a terminal. */
+bool report_for_people(const struct spec *spec);
+/* One line for people, or a short block where something went wrong; in colour on a terminal. */
+void report_summary(const struct spec *spec, const struct plan *plan, const struct outcome *outcome, uint64_t by);
 
 /* One line a stage: where it ran, when it began and how long it took, in microseconds. */
 void report_timing(const struct outcome *outcome, uint64_t by);

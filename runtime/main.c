@@ -115,7 +115,9 @@ static void read_outcome(struct host *host, struct outcome *outcome)
         outcome->have_readings = readings_take(&host->cgroup, &outcome->readings) == 0;
     outcome->enforced = host->cgroup.enforced;
     if (outcome->readings.oom_kills > 0)
-        readings_oom_victim(&host->cgroup, outcome->victim, sizeof outcome->victim);
+        readings_oom_victim(&host->cgroup, &outcome->victim);
+    if (outcome->victim.usage.moment) /* the kernel's own word, of that very moment */
+        outcome->usage = outcome->victim.usage;
     outcome->out.seen = host->streams.out.seen;
     outcome->out.passed = host->streams.out.passed;
     outcome->out.truncated = stream_truncated(&host->streams.out);
@@ -288,8 +290,8 @@ static int run_main(const struct spec *spec, const struct fault *early)
         status = 125;
     if (outcome.fault.what[0])
         report_fault(&outcome.fault, by);
-    if (spec->summary)
-        report_summary(&host.plan, &outcome, by);
+    if (report_for_people(spec))
+        report_summary(spec, host.plan.id[0] ? &host.plan : NULL, &outcome, by);
     timing_begin(&outcome.timing, TIMING_DONE);
     if (spec->timing)
         report_timing(&outcome, by);

@@ -5,6 +5,8 @@
 #include <sys/wait.h>
 #include <time.h>
 
+#include "hints.h"
+#include "ledger.h"
 #include "options.h"
 #include "seccomp_filter.h"
 #include "trouble.h"
@@ -63,31 +65,6 @@ static void write_command(struct json *json, char **argv)
     json_open(json, "command", '[');
     for (int i = 0; argv && argv[i] && i < COMMAND_WORDS; i++)
         json_bytes(json, NULL, argv[i], strnlen(argv[i], WORD_BYTES));
-    json_close(json, ']');
-}
-
-static bool enforced(const struct outcome *outcome, enum limit limit)
-{
-    return outcome->have_readings && outcome->enforced & 1u << limit;
-}
-
-static void write_limits_hit(struct json *json, const struct plan *plan, const struct outcome *outcome)
-{
-    const struct readings *readings = &outcome->readings;
-
-    json_open(json, "limits_hit", '[');
-    /* At the limit the kernel takes pages back before it kills: the command was held up by it all the same. */
-    if (outcome->have_readings && (readings->oom_kills > 0 || (plan && readings->have_peak && readings->memory_peak >= plan->memory)))
-        json_string(json, NULL, "memory");
-    if (outcome->have_readings && readings->throttled_periods > 0)
-        json_string(json, NULL, "cpu");
-    if (outcome->have_readings && readings->pids_denied > 0)
-        json_string(json, NULL, "pids");
-    if (outcome->kind == OUTCOME_TIMEOUT || outcome->kind == OUTCOME_STUCK)
-        json_string(json, NULL, "timeout");
-    if (outcome->kind == OUTCOME_OUTPUT_LIMIT || (plan && plan->max_output != SPEC_UNLIMITED &&
-                                                  (outcome->out.seen > plan->max_output || outcome->err.seen > plan->max_output)))
-        json_string(json, NULL, "output");
     json_close(json, ']');
 }
 
@@ -170,7 +147,7 @@ static void write_workspace(struct json *json, const struct spec *spec, const st
     json_close(json, '}');
 }
 
-static void write_readings(struct json *json, const struct spec *spec, const struct outcome *outcome)
+static void write_times(struct json *json, const struct spec *spec, const struct outcome *outcome)
 {
     const struct readings *readings = &outcome->readings;
     bool known = outcome->have_readings;
@@ -183,27 +160,6 @@ static void write_readings(struct json *json, const struct spec *spec, const str
     write_ms(json, "cpu_system_ms", known && readings->have_cpu, readings->cpu_system);
     write_ms(json, "throttled_ms", known && readings->have_throttled, readings->throttled);
     write_ms(json, "timeout_ms", true, spec->timeout);
-    json_close(json, '}');
-
-    json_open(json, "memory", '{');
-    write_known(json, "limit_bytes", enforced(outcome, LIMIT_MEMORY), spec->memory);
-    write_known(json, "peak_bytes", known && readings->have_peak, readings->memory_peak);
-    write_known(json, "oom_kills", enforced(outcome, LIMIT_MEMORY), readings->oom_kills);
-    json_string(json, "oom_victim", outcome->victim[0] ? outcome->victim : NULL);
-    json_close(json, '}');
-
-    json_open(json, "cpu", '{');
-    if (enforced(outcome, LIMIT_CPU))
-        json_thousandths(json, "limit", spec->cpu);
-    else
-        json_null(json, "limit");
-    write_known(json, "throttled_periods", known && readings->have_throttled, readings->throttled_periods);
-    json_close(json, '}');
-
-    json_open(json, "pids", '{');
-    write_known(json, "limit", enforced(outcome, LIMIT_PIDS), spec->pids);
-    write_known(json, "peak", known && readings->have_pids_peak, readings->pids_peak);
-    write_known(json, "denied", known && readings->have_pids, readings->pids_denied);
     json_close(json, '}');
 }
 
@@ -245,13 +201,15 @@ void record_write(struct json *json, const struct spec *spec, const struct plan 
     json_number(json, "bivy_exit", (uint64_t)outcome_status(outcome));
     write_error(json, outcome);
     write_command(json, spec->argv);
-    write_readings(json, spec, outcome);
+    write_times(json, spec, outcome);
+    ledger_write(json, spec, outcome, plan);
     write_stream(json, "stdout", outcome->out.seen, outcome->out.passed, outcome->out.truncated);
     write_stream(json, "stderr", outcome->err.seen, outcome->err.passed, outcome->err.truncated);
-    write_limits_hit(json, plan, outcome);
+    ledger_write_hit(json, plan, outcome);
+    hints_write(json, spec, plan, outcome);
     json_open(json, "unenforced", '[');
     for (int l = 0; l < LIMIT_COUNT; l++)
-        if (outcome->have_readings && !enforced(outcome, (enum limit)l))
+        if (outcome->have_readings && !ledger_enforced(outcome, (enum limit)l))
             json_string(json, NULL, limit_name((enum limit)l));
     json_close(json, ']');
     write_isolation(json, plan, outcome);

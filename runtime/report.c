@@ -7,13 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "helper.h"
 #include "json.h"
 #include "place.h"
 #include "streams.h"
+#include "summary.h"
 #include "sys.h"
 #include "units.h"
 
@@ -274,12 +274,12 @@ int report_write(struct report *report, const char *where, const struct json *re
 }
 
 /* Names in our messages come from the caller, the workspace and the command: no byte of theirs may move a terminal. */
-static void put_line(const char *prefix, const char *text, uint64_t by)
+static void put_coloured(const char *colour, const char *prefix, const char *text, uint64_t by)
 {
     char line[2048];
-    size_t length = (size_t)snprintf(line, sizeof line, "bivy: %s", prefix);
+    size_t length = (size_t)snprintf(line, sizeof line, "%sbivy: %s", colour, prefix);
 
-    while (*text && length < sizeof line - 8) {
+    while (*text && length < sizeof line - 16) {
         unsigned char byte = (unsigned char)*text;
         size_t span = json_utf8(text, strlen(text));
         bool c1 = byte == 0xc2 && (unsigned char)text[1] < 0xa0; /* U+0080 to U+009F: controls too, as is a lone byte of 0x80 to 0x9f */
@@ -292,8 +292,13 @@ static void put_line(const char *prefix, const char *text, uint64_t by)
         }
         text += span;
     }
-    line[length++] = '\n';
+    length += (size_t)snprintf(line + length, sizeof line - length, "%s\n", *colour ? "\x1b[0m" : "");
     put_patiently(STDERR_FILENO, line, length, by);
+}
+
+static void put_line(const char *prefix, const char *text, uint64_t by)
+{
+    put_coloured("", prefix, text, by);
 }
 
 void report_fault(const struct fault *fault, uint64_t by)
@@ -307,25 +312,28 @@ void report_fault(const struct fault *fault, uint64_t by)
         put_line("hint: ", fault->hint, by);
 }
 
-void report_summary(const struct plan *plan, const struct outcome *outcome, uint64_t by)
+bool report_for_people(const struct spec *spec)
 {
-    char text[400], wall[UNITS_TIME_TEXT], peak[UNITS_TIME_TEXT], limit[UNITS_TIME_TEXT], how[64] = "", name[OUTCOME_SIGNAL_TEXT];
+    return !spec->quiet && (spec->summary || ((spec->verb == VERB_RUN || spec->verb == VERB_SHELL) && isatty(STDERR_FILENO)));
+}
 
-    if (outcome->kind == OUTCOME_SETUP_FAILED) {
-        snprintf(text, sizeof text, "setup_failed at %s", stage_name(outcome->fault.stage));
-        put_line("", text, by);
-        return;
-    }
-    if (outcome->have_status && WIFEXITED(outcome->wait_status))
-        snprintf(how, sizeof how, " %d", WEXITSTATUS(outcome->wait_status));
-    else if (outcome->have_status && WIFSIGNALED(outcome->wait_status))
-        snprintf(how, sizeof how, " (%s)", outcome_signal_name(WTERMSIG(outcome->wait_status), name));
-    snprintf(text, sizeof text, "%s%s, %s, peak memory %s of %s%s%s%s", outcome_name(outcome->kind), how,
-             units_show_time((outcome->ended_at ? outcome->ended_at : sys_now()) - outcome->ready_at, wall),
-             outcome->readings.have_peak ? units_show_size(outcome->readings.memory_peak, peak) : "unknown",
-             units_show_size(plan->memory, limit), outcome->victim[0] ? ", killed for memory: " : "", outcome->victim,
-             outcome->readings.pids_denied ? ", forks refused" : "");
-    put_line("", text, by);
+/* https://no-color.org: set and not empty. */
+static bool coloured(void)
+{
+    const char *no = getenv("NO_COLOR"), *terminal = getenv("TERM");
+
+    return isatty(STDERR_FILENO) && !(no && *no) && terminal && strcmp(terminal, "dumb") != 0;
+}
+
+void report_summary(const struct spec *spec, const struct plan *plan, const struct outcome *outcome, uint64_t by)
+{
+    static const char *const colours[] = {[TONE_PLAIN] = "", [TONE_GOOD] = "\x1b[32m", [TONE_BAD] = "\x1b[31m", [TONE_HINT] = "\x1b[33m"};
+    static struct summary_line lines[SUMMARY_MOST];
+    size_t count = summary_make(spec, plan, outcome, lines);
+    bool colour = coloured();
+
+    for (size_t i = 0; i < count; i++)
+        put_coloured(colour ? colours[lines[i].tone] : "", "", lines[i].text, by);
 }
 
 void report_timing(const struct outcome *outcome, uint64_t by)

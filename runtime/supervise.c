@@ -19,6 +19,8 @@
 #define DRAIN_WITHIN (300 * MS)   /* from the command's end to that of the sandbox; then SIGKILL by cgroup, and no processor limit */
 #define OOM_WATCH (1000 * MS)     /* after a v1 OOM event: how long to look for the victim */
 #define OOM_STEP (5 * MS)
+#define SAMPLE_FIRST (100 * MS)   /* of the memory, and then ever more rarely: the longer a run, the less a second matters */
+#define SAMPLE_LAST (1000 * MS)
 #define LAST_WORDS (1000 * MS)    /* for the caller to take the last output and the record, when no time is left of the timeout */
 #define ANSWER_WITHIN (1950 * MS) /* after SIGKILL: the contract's 2 s, with some room */
 #define ANSWER_LEAST (150 * MS)
@@ -38,6 +40,7 @@ struct run { /* what the loop knows */
     uint64_t deadline;        /* of the phase */
     uint64_t killed_at;
     uint64_t oom_watch;       /* look for an OOM victim until then */
+    uint64_t sample_at;       /* the next look at what the memory is */
     enum outcome_kind cause;  /* why the supervisor ends it; OUTCOME_EXITED: it does not */
     bool failed;              /* a fault came up the pipe */
     bool aborted;             /* the workspace's connection was ended */
@@ -121,6 +124,49 @@ static void on_deadline(struct run *run, uint64_t now)
     }
 }
 
+/* What the memory is: kept is what was seen at the limit, or else the largest. */
+static void sample(struct run *run, enum moment moment)
+{
+    struct usage *best = &run->outcome->usage, now;
+
+    if (moment < best->moment || (moment == best->moment && readings_memory(run->cgroup) <= best->total) ||
+        !readings_usage(run->cgroup, &now))
+        return;
+    now.moment = moment;
+    *best = now;
+}
+
+static void sample_now_and_then(struct run *run, uint64_t now)
+{
+    uint64_t step = (now - run->outcome->started) / 8, files;
+
+    if (now < run->sample_at || run->phase > TERMINATING)
+        return;
+    run->sample_at = now + (step < SAMPLE_FIRST ? SAMPLE_FIRST : step > SAMPLE_LAST ? SAMPLE_LAST : step);
+    sample(run, MOMENT_SAMPLE);
+    files = readings_open_files(run->cgroup);
+    if (files > run->outcome->open_files)
+        run->outcome->open_files = files;
+}
+
+/* The command is gone, its heap too; what it left in scratch and in the page cache is still there. Unless a sample was about as large as
+ * the peak, the rest of the peak was the heap's, as far as can be told. */
+static void sample_end(struct run *run)
+{
+    struct usage *best = &run->outcome->usage, now;
+    uint64_t peak = run->outcome->readings.memory_peak;
+
+    if (best->moment == MOMENT_LIMIT || (best->moment == MOMENT_SAMPLE && best->total >= peak / 10 * 8) ||
+        !readings_usage(run->cgroup, &now))
+        return;
+    if (now.total < peak) {
+        now.heap += peak - now.total;
+        now.total = peak;
+    }
+    now.moment = MOMENT_END;
+    *best = now;
+}
+
 static void on_message(struct run *run)
 {
     struct message message;
@@ -145,11 +191,13 @@ static void on_message(struct run *run)
             break;
         case MESSAGE_ENDED:
             run->outcome->have_status = true;
-            run->outcome->wait_status = message.wait_status;
+            run->outcome->wait_status = message.ended.wait_status;
+            run->outcome->ended = message.ended;
             run->outcome->ended_at = message.at;
             /* Beside pid 1's death, which takes the kernel a while. */
             if (readings_last(run->cgroup))
                 run->outcome->have_readings = readings_take(run->cgroup, &run->outcome->readings) == 0;
+            sample_end(run);
             /* pid 1 exits now, and the kernel kills the rest: whoever is not gone soon is held by something. */
             if (run->phase < KILLING && run->deadline > sys_now() + DRAIN_WITHIN)
                 run->deadline = sys_now() + DRAIN_WITHIN;
@@ -170,6 +218,21 @@ static void on_signal(struct run *run)
             kill_all(run); /* asked twice */
         }
     }
+}
+
+/* v1: memory has run out, and somebody is about to be killed. v2: the limit was touched, or likewise; what comes of it shows in the end. */
+static void on_memory_event(struct run *run, uint64_t now)
+{
+    char text[512];
+    uint64_t unused;
+
+    if (run->cgroup->v1[CONTROLLER_MEMORY] >= 0) {
+        if (read(run->cgroup->oom_event, &unused, sizeof unused) > 0)
+            run->oom_watch = now + OOM_WATCH;
+    } else if (pread(run->cgroup->oom_event, text, sizeof text, 0) < 0) { /* also arms the next one */
+        return;
+    }
+    sample(run, MOMENT_LIMIT);
 }
 
 /* v1 only: the event comes when memory runs out, the count when somebody was killed for it. Then all go, as with memory.oom.group. */
@@ -215,6 +278,8 @@ static int patience(const struct run *run, uint64_t now)
 
     if (run->oom_watch && now + OOM_STEP < until)
         until = now + OOM_STEP;
+    if (run->phase <= TERMINATING && run->sample_at < until)
+        until = run->sample_at;
     if (until <= now)
         return 0;
     uint64_t ms = (until - now + MS - 1) / MS;
@@ -229,7 +294,7 @@ static void loop(struct run *run)
             {.fd = run->launched->pidfd, .events = POLLIN},
             {.fd = run->launched->up, .events = POLLIN}, /* poll(2) passes over a negative one */
             {.fd = run->signals, .events = POLLIN},
-            {.fd = run->cgroup->oom_event, .events = POLLIN},
+            {.fd = run->cgroup->oom_event, .events = run->cgroup->v1[CONTROLLER_MEMORY] >= 0 ? POLLIN : POLLPRI},
         };
         size_t count = streams_poll(run->streams, fds + STREAMS);
         uint64_t now = sys_now();
@@ -244,11 +309,9 @@ static void loop(struct run *run)
             sys_close(&run->launched->up);
         if (fds[SIGNALS].revents)
             on_signal(run);
-        if (fds[OOM].revents) {
-            uint64_t unused;
-            if (read(run->cgroup->oom_event, &unused, sizeof unused) > 0)
-                run->oom_watch = now + OOM_WATCH;
-        }
+        if (fds[OOM].revents)
+            on_memory_event(run, now);
+        sample_now_and_then(run, now);
         if (run->oom_watch)
             on_oom(run, now);
         streams_serve(run->streams, fds + STREAMS, count);
@@ -349,6 +412,7 @@ void supervise(const struct plan *plan, const struct cgroup *cgroup, struct laun
         .outcome = outcome,
         .phase = RUNNING,
         .deadline = outcome->started + plan->timeout,
+        .sample_at = outcome->started + SAMPLE_FIRST,
         .cause = OUTCOME_EXITED,
     };
 

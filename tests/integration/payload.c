@@ -703,6 +703,20 @@ static int fill(char **argv)
     return 0;
 }
 
+/* As many descriptors as there may be, and then nothing more. */
+static int descriptors(char **argv)
+{
+    unsigned made = 0;
+
+    (void)argv;
+    while (open("/dev/null", O_RDONLY) >= 0)
+        made++;
+    printf("opened %u %s\n", made, verdict(-1));
+    fflush(stdout);
+    wait_for_ever();
+    return 0;
+}
+
 static int litter(char **argv)
 {
     unsigned made = 0;
@@ -871,6 +885,7 @@ int main(int argc, char **argv, char **env)
         {"memory-child", memory_child},
         {"fill", fill},
         {"litter", litter},
+        {"descriptors", descriptors},
         {"spew", spew},
         {"polite", polite},
         {"polite-once", polite_once},
