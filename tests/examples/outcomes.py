@@ -74,10 +74,11 @@ whoever must act; then `stdout.truncated`, and `residue` (empty, or what bivy co
 STUCK = """
 ## stuck: a file system holds it beyond SIGKILL
 
-Not shown, for it takes a file system whose server is silent (`tests/fuse` has one). Exit status 124; `error.stage` is `supervise`,
-`error.message` names a process, its system call and what it waits for, `workspace.error` is `io_stuck` where it is the workspace, and
-`residue` names the leaf that stays until the file system answers. Then `bivy clean` takes it away. The command may have done
-anything up to that call. Do not start more work on that mount.
+Not shown, for it takes a file system whose server is silent (`tests/fuse` has one). Exit status 124. `error.stage` is `workspace`
+where it is the workspace that holds it, and `workspace.error` then is `io_stuck`; else it is `supervise`. `error.message` names a
+process, its system call and what it waits for, `error.hint` how to end that, and `residue` names the leaf that stays until the file
+system answers; then `bivy clean` takes it away. The command may have done anything up to that call. Do not start more work on that
+mount.
 """
 
 
