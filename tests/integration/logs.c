@@ -20,17 +20,18 @@
 
 static int receiver = -1;
 static char socket_path[4200];
-static enum { JOURNAL, SYSLOG, NEITHER } place;
+enum place { JOURNAL, SYSLOG, NEITHER };
+static enum place place;
 
 /* A socket at a path that both this process and bivy's mount namespace reach. */
-static void listen_as(int which)
+static void listen_as(enum place which)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
 
     if (receiver >= 0)
         close(receiver);
     place = which;
-    snprintf(socket_path, sizeof socket_path, "%s/log-%d", harness.tmp, which);
+    snprintf(socket_path, sizeof socket_path, "%s/log-%d", harness.tmp, (int)which);
     assert_true(strlen(socket_path) < sizeof address.sun_path);
     snprintf(address.sun_path, sizeof address.sun_path, "%.100s", socket_path);
     unlink(socket_path);
