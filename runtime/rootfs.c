@@ -105,6 +105,7 @@ static int make_limits(const struct plan *plan, int dir)
     static const char limit[] = "sys/fs/cgroup/memory.max";
     static const char *const also[] = {"sys/fs/cgroup/memory.high", "sys/fs/cgroup/memory/memory.limit_in_bytes",
                                        "sys/fs/cgroup/memory/memory.soft_limit_in_bytes"};
+    struct stat linked;
     char text[64];
     int result;
 
@@ -114,6 +115,8 @@ static int make_limits(const struct plan *plan, int dir)
     for (size_t i = 0; i < sizeof also / sizeof also[0]; i++)
         if (SYS_AGAIN(linkat(dir, limit, dir, also[i], 0)) < 0)
             return -errno;
+    if (SYS_AGAIN(fstatat(dir, limit, &linked, AT_SYMLINK_NOFOLLOW)) < 0 || linked.st_nlink != 1 + sizeof also / sizeof also[0])
+        return -EIO;
     snprintf(text, sizeof text, "%llu 100000\n", (unsigned long long)plan->cpu * 100);
     if ((result = make_file(dir, "sys/fs/cgroup/cpu.max", text)) < 0)
         return result;
