@@ -23,6 +23,7 @@ struct facts {
     pid_t pid;       /* of the supervisor */
     struct hierarchies cgroups;
     struct place rootfs, workspace;
+    bool glibc;                             /* the rootfs has its loader: programs there may be linked with it */
     struct helper_left left;                /* the helper that checked the workspace, should it not have ended */
     int stop;                               /* a descriptor of the caller's: readable when bivy is told to stop; -1: none */
     struct timing *timing;                  /* the caller's: gets when each stage began; may be NULL */

@@ -18,6 +18,7 @@ struct child {
     struct streams *streams;
     struct progress *progress;
     struct timing *timing;
+    cpu_set_t processors;  /* chosen by the child, where the plan narrows them */
     int rootfs, workspace; /* taken by the supervisor where it may mount; else -1 */
     int up;                /* messages */
     int lifeline;          /* LAUNCH_MAPPED, LAUNCH_LIMITED; then 'T': pass on SIGTERM; end of file: the supervisor is gone */

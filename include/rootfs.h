@@ -20,7 +20,8 @@ struct rootfs {
     bool nodes;  /* the host's /dev is there to bind from */
 };
 
-int rootfs_scratch(const struct plan *plan, struct rootfs *rootfs, struct fault *fault);
+/* processors: those that the command will get, or NULL where it gets all of the caller's. */
+int rootfs_scratch(const struct plan *plan, const cpu_set_t *processors, struct rootfs *rootfs, struct fault *fault);
 int rootfs_root(const struct plan *plan, int taken, struct rootfs *rootfs, struct fault *fault);
 int rootfs_proc(const struct plan *plan, struct rootfs *rootfs, struct fault *fault);
 int rootfs_mounts(const struct plan *plan, int workspace, struct rootfs *rootfs, struct fault *fault);

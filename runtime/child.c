@@ -81,7 +81,16 @@ static int take_ids(struct child *child, struct fault *fault)
 
 static int make_scratch(struct child *child, struct fault *fault)
 {
-    return rootfs_scratch(child->plan, &tree, fault);
+    const struct plan *plan = child->plan;
+    unsigned current = 0;
+
+    if (!plan->affinity)
+        return rootfs_scratch(plan, NULL, &tree, fault);
+    /* Chosen here, used by set_affinity: files in scratch tell which. */
+    if (syscall(SYS_getcpu, &current, NULL, NULL) < 0)
+        current = 0; /* any will do */
+    plan_choose_processors(plan, current, &child->processors);
+    return rootfs_scratch(plan, &child->processors, &tree, fault);
 }
 
 static int make_root(struct child *child, struct fault *fault)
@@ -173,16 +182,9 @@ static int set_rlimits(struct child *child, struct fault *fault)
 
 static int set_affinity(struct child *child, struct fault *fault)
 {
-    const struct plan *plan = child->plan;
-    unsigned current = 0;
-    cpu_set_t chosen;
-
-    if (!plan->affinity)
+    if (!child->plan->affinity)
         return 0;
-    if (syscall(SYS_getcpu, &current, NULL, NULL) < 0)
-        current = 0; /* any will do */
-    plan_choose_processors(plan, current, &chosen);
-    return sched_setaffinity(0, sizeof chosen, &chosen) < 0
+    return sched_setaffinity(0, sizeof child->processors, &child->processors) < 0
                ? fault_set(fault, STAGE_AFFINITY, errno, "--affinity off", "the processors cannot be narrowed")
                : 0;
 }

@@ -88,7 +88,7 @@ static int make_file(int dir, const char *path, const char *text)
 {
     SYS_CLOSES int fd = SYS_AGAIN(openat(dir, path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0444));
     ssize_t length = (ssize_t)strlen(text);
-    char back[64];
+    char back[256];
 
     if (fd < 0)
         return -errno;
@@ -100,17 +100,51 @@ static int make_file(int dir, const char *path, const char *text)
 /* What language runtimes read to size themselves: the limits as v2 would show them, whichever hierarchy holds them. */
 static int make_limits(const struct plan *plan, int dir)
 {
+    /* libuv takes memory.max without memory.high for no limit at all; where /proc/self/cgroup has lines of v1, and before 1.45, it asks
+     * for v1's names. */
+    static const char limit[] = "sys/fs/cgroup/memory.max";
+    static const char *const also[] = {"sys/fs/cgroup/memory.high", "sys/fs/cgroup/memory/memory.limit_in_bytes",
+                                       "sys/fs/cgroup/memory/memory.soft_limit_in_bytes"};
+    struct stat linked;
     char text[64];
     int result;
 
     snprintf(text, sizeof text, "%llu\n", (unsigned long long)plan->memory);
-    if ((result = make_file(dir, "sys/fs/cgroup/memory.max", text)) < 0)
+    if ((result = make_file(dir, limit, text)) < 0)
         return result;
+    for (size_t i = 0; i < sizeof also / sizeof also[0]; i++)
+        if (SYS_AGAIN(linkat(dir, limit, dir, also[i], 0)) < 0)
+            return -errno;
+    if (SYS_AGAIN(fstatat(dir, limit, &linked, AT_SYMLINK_NOFOLLOW)) < 0 || linked.st_nlink != 1 + sizeof also / sizeof also[0])
+        return -EIO;
     snprintf(text, sizeof text, "%llu 100000\n", (unsigned long long)plan->cpu * 100);
     if ((result = make_file(dir, "sys/fs/cgroup/cpu.max", text)) < 0)
         return result;
     snprintf(text, sizeof text, "%llu\n", (unsigned long long)plan->pids);
     return make_file(dir, "sys/fs/cgroup/pids.max", text);
+}
+
+/* glibc takes its number of processors from here, not from the affinity: os.cpu_count() of Python, and so the size
+ * of its pools, std::thread::hardware_concurrency() of old. A cpuN for each, because before 2.34 it counts those. What is `possible`
+ * stays untold: programs size their affinity masks by it, and the kernel refuses one that is too small for the host. */
+static int make_processors(int dir, const cpu_set_t *processors)
+{
+    static const char *const above[] = {"sys/devices", "sys/devices/system", "sys/devices/system/cpu"};
+    char text[200], path[48];
+
+    if (!plan_list_processors(processors, text, sizeof text))
+        return 0; /* more than a hint is worth */
+    for (size_t i = 0; i < sizeof above / sizeof above[0]; i++)
+        if (SYS_AGAIN(mkdirat(dir, above[i], 0755)) < 0)
+            return -errno;
+    for (unsigned cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+        if (!CPU_ISSET(cpu, processors))
+            continue;
+        snprintf(path, sizeof path, "sys/devices/system/cpu/cpu%u", cpu);
+        if (SYS_AGAIN(mkdirat(dir, path, 0755)) < 0)
+            return -errno;
+    }
+    return make_file(dir, "sys/devices/system/cpu/online", text);
 }
 
 static int new_tmpfs(const struct plan *plan)
@@ -147,7 +181,7 @@ static const char *scratch_mend(int error)
     }
 }
 
-int rootfs_scratch(const struct plan *plan, struct rootfs *rootfs, struct fault *fault)
+int rootfs_scratch(const struct plan *plan, const cpu_set_t *processors, struct rootfs *rootfs, struct fault *fault)
 {
     SYS_CLOSES int point = SYS_AGAIN(open(plan->cgroups->v2.mount, O_PATH | O_DIRECTORY | O_CLOEXEC));
     struct sys_inode top;
@@ -172,7 +206,8 @@ int rootfs_scratch(const struct plan *plan, struct rootfs *rootfs, struct fault 
         if ((result = make_entry(rootfs->scratch, &policy_scratch[i])) < 0)
             return fault_set(fault, STAGE_SCRATCH, -result, scratch_mend(-result), "scratch entry %s cannot be made",
                              policy_scratch[i].path);
-    if ((result = make_limits(plan, rootfs->scratch)) < 0)
+    if ((result = make_limits(plan, rootfs->scratch)) < 0 ||
+        (processors && plan->glibc && (result = make_processors(rootfs->scratch, processors)) < 0))
         return fault_set(fault, STAGE_SCRATCH, -result, scratch_mend(-result), "limit files cannot be made");
     return 0;
 }

@@ -308,6 +308,32 @@ static void the_setup_is_told_when_it_fails(void **state)
     CHECK(result, strstr(result->err, "; no\\x1b[2Jsuch starts\nbivy: exec: ") && !strchr(result->err, '\x1b'));
 }
 
+static void freeze(const char *yes)
+{
+    file_write(text_format("%s%s/cgroup.freeze", harness.mount[CGROUP_V2], harness.parent), yes);
+}
+
+/* A set-up that does not come on, because its processes are born frozen: said while it hangs, and where. Root only: an ordinary
+ * user's bivy would freeze as well. */
+static void the_setup_is_told_while_it_hangs(void **state)
+{
+    const struct result *result;
+    struct session *session;
+    const char *still;
+
+    (void)state;
+    freeze("1");
+    session = START(HOW(0), "--verbose", "--timeout", "2500ms", "--", "true");
+    session_wait(session);
+    freeze("0");
+    result = session_finish(session);
+    CHECK_ENDED(result, "setup_failed", 125);
+    CHECK(result, told(result, NULL) >= 8);
+    still = strstr(result->err, " ms  still in stage clone\n"); /* after one second, and after two */
+    CHECK(result, still && strstr(still + 1, " ms  still in stage clone\n") && strstr(result->err, "cgroup leaf made"));
+    CHECK(result, strstr(still, "  stopped in stage clone\nbivy: clone: "));
+}
+
 int main(int argc, char **argv)
 {
     static const struct harness_test tests[] = {
@@ -316,6 +342,7 @@ int main(int argc, char **argv)
         TEST(nothing_is_drawn_elsewhere),
         TEST(the_setup_is_told_before_the_command_speaks),
         TEST(the_setup_is_told_when_it_fails),
+        TEST_ROOT(the_setup_is_told_while_it_hangs),
     };
 
     return harness_main(argc, argv, "watch", tests, sizeof tests / sizeof tests[0]);
