@@ -16,7 +16,8 @@
 #include "version.h"
 
 #define SECOND ((uint64_t)1000000000)
-#define NEED_WITHIN (5 * SECOND)
+#define NEED_WITHIN (3 * SECOND) /* most take a millisecond */
+#define SPARE SECOND            /* behind --workspace-timeout, for its own words */
 #define SANDBOX_WITHIN (12 * SECOND) /* its own timeout, and what killing may take */
 
 enum { USER, MNT, PID, NET, IPC, UTS, CGROUP }; /* rows of policy_namespaces */
@@ -83,6 +84,13 @@ struct result {
     char mend[MEND_TEXT];
 };
 
+static uint64_t within(const struct need *need, const struct spec *spec)
+{
+    return need->work == trial_sandbox                                           ? SANDBOX_WITHIN
+           : need->work == trial_workspace || need->work == trial_workspace_mount ? spec->workspace_timeout + SPARE
+                                                                                  : NEED_WITHIN;
+}
+
 /* What cannot be tried is missing as well, and what mends the other mends it. */
 static bool untried(const struct need *need, struct result *results, struct result *result)
 {
@@ -116,7 +124,7 @@ static int try_all(struct trial *trial, struct result *results, struct fault *fa
         if (untried(need, results, result))
             continue;
         trial->number = need->number;
-        error = trial_run(trial, need->work, sys_now() + (need->work == trial_sandbox ? SANDBOX_WITHIN : NEED_WITHIN));
+        error = trial_run(trial, need->work, sys_now() + within(need, trial->spec));
         if (error < 0)
             return fault_set(fault, STAGE_PLAN, -error, "raise the caller's limits of processes and open files", "no process to try %s in", need->name);
         result->state = trial->answer->state;

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "launch.h"
@@ -84,15 +85,20 @@ static bool wait_done(int done, uint64_t deadline)
     }
 }
 
+/* SIGCHLD is blocked here, so that its coming can be waited for. */
 static bool gone(pid_t pid, int *status)
 {
     uint64_t until = sys_now() + REAP_WITHIN;
+    sigset_t child;
 
+    sigemptyset(&child);
+    sigaddset(&child, SIGCHLD);
     for (;;) {
         pid_t found = waitpid(pid, status, WNOHANG);
-        if (found != 0 || sys_now() >= until)
+        uint64_t now = sys_now();
+        if (found != 0 || now >= until)
             return found != 0;
-        poll(NULL, 0, 1);
+        sigtimedwait(&child, NULL, &(struct timespec){.tv_nsec = (long)(until - now < REAP_WITHIN ? until - now : REAP_WITHIN)});
     }
 }
 
@@ -116,9 +122,13 @@ static int reap(pid_t pid, bool late)
 int trial_run(struct trial *trial, trial_work *work, uint64_t deadline)
 {
     int ends[2], status;
+    sigset_t child;
     bool done;
     pid_t pid;
 
+    sigemptyset(&child);
+    sigaddset(&child, SIGCHLD);
+    sigprocmask(SIG_BLOCK, &child, NULL);
     if (pipe2(ends, O_CLOEXEC) < 0)
         return -errno;
     trial_say(trial, TRIAL_MISSING, MEND_NONE, NULL, "the trial ended without an answer");

@@ -255,7 +255,8 @@ void trial_limit(struct trial *trial)
     static struct leaf leaf;
     enum limit limit = (enum limit)trial->number;
     struct fault fault;
-    int result = make_leaf(trial, 1u << limit, &leaf, &fault);
+    /* Without the memory controller there is no swap limit either. */
+    int result = make_leaf(trial, 1u << limit | (limit == LIMIT_SWAP ? 1u << LIMIT_MEMORY : 0), &leaf, &fault);
 
     if (result == 0)
         result = cgroup_limit(&leaf.draft.plan, &leaf.cgroup, &fault);
