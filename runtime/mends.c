@@ -48,7 +48,7 @@ static const struct row {
     {MEND_USERNS, AT_FILTERED | AT_SYSTEMD | AT_ROOT, SERVICE},
     {MEND_USERNS, AT_FILTERED | AT_SYSTEMD, USER_SERVICE},
     {MEND_USERNS, AT_FILTERED, "start bivy from a process that no seccomp filter holds: where `grep Seccomp: /proc/self/status` shows 0"},
-    {MEND_USERNS, AT_USER, "sudo bivy check, or ask whoever runs this host what keeps user namespaces from users (an LSM's policy)"},
+    {MEND_USERNS, AT_USER, "!bivy check"}, /* some policy keeps them from users */
     {MEND_USERNS, 0, "ask whoever runs this host what keeps user namespaces from root (an LSM's policy, or the kernel's CONFIG_USER_NS)"},
 
     {MEND_CHROOT, 0, "leave the chroot, or enter the tree as a root of its own: unshare -m sh -c 'mount --bind DIR DIR && cd DIR && "
