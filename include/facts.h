@@ -39,6 +39,10 @@ int facts_mounts(struct facts *facts, struct fault *fault);
 /* Ids, swap, processors, namespaces, cgroup hierarchies: what does not depend on a spec. Part of facts_gather. */
 int facts_host(struct facts *facts, struct fault *fault);
 
+/* The rootfs found, opened, locked and its shape checked; the workspace that spec names opened and checked. Parts of facts_gather. */
+int facts_rootfs(const struct spec *spec, struct facts *facts, struct fault *fault);
+int facts_workspace(const struct spec *spec, struct facts *facts, struct fault *fault);
+
 /* What facts must be before anything else; the rest of it zero, as static memory is. */
 void facts_start(struct facts *facts);
 

@@ -35,6 +35,9 @@ struct launched {
     int lifeline; /* write end; closing it kills the sandbox */
 };
 
+/* Writes the one-line id maps of pid's user namespace; pid: a child of the caller's, not yet waited for. Part of launch. */
+int launch_maps(const struct plan *plan, pid_t pid, struct fault *fault);
+
 int launch(struct child *child, struct launched *launched, struct fault *fault);
 void launch_release(struct launched *launched);
 

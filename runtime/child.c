@@ -130,11 +130,10 @@ static int set_host_name(struct child *child, struct fault *fault)
                : 0;
 }
 
-static int new_keyring(struct child *child, struct fault *fault)
+int child_keyring(struct fault *fault)
 {
     int before = sys_session_keyring(), joined = sys_join_session_keyring();
 
-    (void)child;
     /* The keyrings of sandboxes that have ended count until the kernel's collector has come by, which on a busy host takes its time.
      * --timeout ends this anyway. */
     for (int tries = 0; joined == -EDQUOT && tries < KEYRING_TRIES; tries++) {
@@ -153,12 +152,18 @@ static int new_keyring(struct child *child, struct fault *fault)
     return 0;
 }
 
-static int set_rlimits(struct child *child, struct fault *fault)
+static int new_keyring(struct child *child, struct fault *fault)
+{
+    (void)child;
+    return child_keyring(fault);
+}
+
+int child_rlimits(const struct plan *plan, struct fault *fault)
 {
     for (size_t i = 0; i < policy_rlimit_count; i++) {
         const struct rlimit_row *row = &policy_rlimits[i];
         uint64_t soft, hard;
-        plan_rlimit(child->plan, row, &soft, &hard);
+        plan_rlimit(plan, row, &soft, &hard);
         struct sys_limit limit = {soft, hard}, now;
         int result = sys_limit_set(row->resource, &limit);
         if (result == 0)
@@ -178,6 +183,11 @@ static int set_rlimits(struct child *child, struct fault *fault)
                          (unsigned long long)hard);
     }
     return 0;
+}
+
+static int set_rlimits(struct child *child, struct fault *fault)
+{
+    return child_rlimits(child->plan, fault);
 }
 
 static int set_affinity(struct child *child, struct fault *fault)

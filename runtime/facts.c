@@ -224,22 +224,36 @@ static void begin(const struct facts *facts, enum stage stage)
         timing_begin(facts->timing, (int)stage);
 }
 
+int facts_rootfs(const struct spec *spec, struct facts *facts, struct fault *fault)
+{
+    int result;
+
+    facts->euid = geteuid(); /* rootfs_find asks */
+    if ((result = rootfs_find(spec, facts, &facts->rootfs, fault)) < 0 || (result = rootfs_shape(&facts->rootfs, fault)) < 0)
+        return result;
+    return rootfs_machine(&facts->rootfs, fault);
+}
+
+int facts_workspace(const struct spec *spec, struct facts *facts, struct fault *fault)
+{
+    struct workspace_asker asker = {.euid = geteuid(), .egid = getegid(), .privileged = privileges_root(),
+                                    .touch = spec->verb == VERB_RUN || spec->verb == VERB_SHELL, .stop = facts->stop};
+    int result = facts_mounts(facts, fault);
+
+    return result < 0 ? result : workspace_open(spec, facts->mountinfo, &asker, &facts->workspace, &facts->left, fault);
+}
+
 int facts_gather(const struct spec *spec, struct facts *facts, struct fault *fault)
 {
     int result;
 
     begin(facts, STAGE_ROOTFS);
-    facts->euid = geteuid(); /* rootfs_find asks */
-    if ((result = rootfs_find(spec, facts, &facts->rootfs, fault)) < 0 || (result = rootfs_shape(&facts->rootfs, fault)) < 0 ||
-        (result = rootfs_machine(&facts->rootfs, fault)) < 0)
+    if ((result = facts_rootfs(spec, facts, fault)) < 0)
         return result;
     facts->glibc = rootfs_glibc(&facts->rootfs);
     if (spec_binds(spec)) {
         begin(facts, STAGE_WORKSPACE);
-        struct workspace_asker asker = {.euid = facts->euid, .egid = getegid(), .privileged = privileges_root(),
-                                        .touch = spec->verb == VERB_RUN || spec->verb == VERB_SHELL, .stop = facts->stop};
-        if ((result = facts_mounts(facts, fault)) < 0 ||
-            (result = workspace_open(spec, facts->mountinfo, &asker, &facts->workspace, &facts->left, fault)) < 0)
+        if ((result = facts_workspace(spec, facts, fault)) < 0)
             return result;
         if (facts->workspace.may_block && (spec->verb == VERB_RUN || spec->verb == VERB_SHELL))
             rootfs_warm(&facts->rootfs);

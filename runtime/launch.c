@@ -48,7 +48,7 @@ static int take_places(struct child *child, struct fault *fault)
 
 /* user_namespaces(7): setgroups is denied before gid_map is written; one line, one id. The child is ours and not yet waited for, so
  * its pid cannot have become somebody else's. */
-static int write_maps(const struct plan *plan, pid_t pid, struct fault *fault)
+int launch_maps(const struct plan *plan, pid_t pid, struct fault *fault)
 {
     char path[32], map[64];
     SYS_CLOSES int dir = -1;
@@ -167,7 +167,7 @@ int launch(struct child *child, struct launched *launched, struct fault *fault)
     if ((result = clone_child(child, launched, fault)) < 0)
         goto out;
     timing_begin(child->timing, STAGE_IDMAP);
-    if ((result = write_maps(child->plan, launched->pid, fault)) < 0 || (result = tell(launched, LAUNCH_MAPPED, fault)) < 0)
+    if ((result = launch_maps(child->plan, launched->pid, fault)) < 0 || (result = tell(launched, LAUNCH_MAPPED, fault)) < 0)
         goto out;
     timing_begin(child->timing, TIMING_LIMITS); /* beside the child, which builds its mounts meanwhile */
     if ((result = cgroup_limit(child->plan, child->cgroup, fault)) == 0)

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "cgroup.h"
+#include "check.h"
 #include "facts.h"
 #include "launch.h"
 #include "leaves.h"
@@ -364,6 +365,38 @@ static int clean_main(const struct spec *spec)
     return sweep.stuck ? 1 : 0;
 }
 
+/* A whole run without a record and without a word, for `bivy check`, in a process of its own. */
+static void run_silently(const struct spec *spec, struct outcome *outcome)
+{
+    static struct host host;
+
+    *outcome = (struct outcome){.kind = OUTCOME_SETUP_FAILED, .started = sys_now()};
+    facts_start(&host.facts);
+    host.streams = STREAMS_NONE;
+    host.launched = (struct launched){.pidfd = -1, .up = -1, .lifeline = -1};
+    host.signals = host.report.fd = -1;
+    host.facts.timing = &outcome->timing;
+    run(spec, &host, outcome);
+    undo(&host, outcome);
+    streams_release(&host.streams);
+    plan_release(&host.plan);
+    facts_release(&host.facts);
+}
+
+static int check_main(const struct spec *spec)
+{
+    struct fault fault;
+    char *text = NULL;
+    int status = check_run(spec, run_silently, &text, &fault);
+
+    if (status >= 0 && (fputs(text, stdout) < 0 || fflush(stdout) < 0))
+        status = fault_set(&fault, STAGE_REPORT, errno, NULL, "the answer could not be written to stdout");
+    free(text);
+    if (status < 0)
+        report_fault(&fault, sys_now() + LAST_WORDS);
+    return status < 0 ? 125 : status;
+}
+
 int main(int argc, char **argv)
 {
     struct spec spec;
@@ -408,6 +441,8 @@ int main(int argc, char **argv)
         status = clean_main(&spec);
         break;
     case VERB_CHECK:
+        status = check_main(&spec);
+        break;
     case VERB_PS:
     case VERB_KILL:
     case VERB_ENTER:

@@ -147,7 +147,7 @@ static int make_processors(int dir, const cpu_set_t *processors)
     return make_file(dir, "sys/devices/system/cpu/online", text);
 }
 
-static int new_tmpfs(const struct plan *plan)
+int rootfs_new_tmpfs(const struct plan *plan)
 {
     SYS_CLOSES int fs = sys_fsopen("tmpfs");
     char text[32];
@@ -187,7 +187,7 @@ int rootfs_scratch(const struct plan *plan, const cpu_set_t *processors, struct 
     struct sys_inode top;
     int result;
 
-    rootfs->scratch = new_tmpfs(plan);
+    rootfs->scratch = rootfs_new_tmpfs(plan);
     if (rootfs->scratch < 0)
         return fault_set(fault, STAGE_SCRATCH, -rootfs->scratch, scratch_mend(-rootfs->scratch), "the scratch tmpfs cannot be made");
     /* Attached, because before 6.15 only mounts of one's own namespace can be cloned from; over the cgroup2 mount, because every host
@@ -227,18 +227,13 @@ int rootfs_root(const struct plan *plan, int taken, struct rootfs *rootfs, struc
     return result < 0 ? fault_set(fault, STAGE_ROOT, -result, NULL, "rootfs %.300s: cannot be attached", plan->rootfs->path) : 0;
 }
 
-int rootfs_proc(const struct plan *plan, struct rootfs *rootfs, struct fault *fault)
+int rootfs_new_proc(struct fault *fault)
 {
     SYS_CLOSES int fs = sys_fsopen("proc");
     SYS_CLOSES int mount = -1;
     struct statfs type;
     int result = fs;
-    uint64_t attr = 0;
-    const char *target = "/proc";
 
-    for (size_t i = 0; i < plan->mount_count; i++)
-        if (plan->mounts[i].row->kind == MOUNT_PROC)
-            attr = plan->mounts[i].row->attr;
     /* Only what may be ptraced shows: pid 1 is not dumpable, so from inside there is no /proc/1 (proc(5)). */
     if (fs < 0 || (!weakened("hidepid") && (result = sys_fsconfig_string(fs, "hidepid", "ptraceable")) < 0) ||
         (result = sys_fsconfig_create(fs)) < 0 ||
@@ -251,6 +246,23 @@ int rootfs_proc(const struct plan *plan, struct rootfs *rootfs, struct fault *fa
         return fault_set(fault, STAGE_PROC, EPROTO, NULL, "the new procfs is not one");
     if (!weakened("max_user_namespaces") && (result = sys_write_file(mount, "sys/user/max_user_namespaces", "0")) < 0)
         return fault_set(fault, STAGE_PROC, -result, NULL, "max_user_namespaces cannot be set to 0");
+    result = mount;
+    mount = -1; /* the caller's now */
+    return result;
+}
+
+int rootfs_proc(const struct plan *plan, struct rootfs *rootfs, struct fault *fault)
+{
+    SYS_CLOSES int mount = rootfs_new_proc(fault);
+    uint64_t attr = 0;
+    const char *target = "/proc";
+    int result;
+
+    if (mount < 0)
+        return mount;
+    for (size_t i = 0; i < plan->mount_count; i++)
+        if (plan->mounts[i].row->kind == MOUNT_PROC)
+            attr = plan->mounts[i].row->attr;
     if ((result = settle(mount, attr)) < 0 || (result = attach(rootfs->root, target, mount)) < 0)
         return fault_set(fault, STAGE_PROC, -result, "make the rootfs with rootfs/build", "%s cannot be mounted", target);
     return 0;
@@ -347,7 +359,7 @@ static int bind_scratch(const struct mount_row *row, const char *source)
     return sys_bind(path, row->target + 1);
 }
 
-static int new_devpts(const struct mount_row *row)
+int rootfs_new_devpts(const struct mount_row *row)
 {
     SYS_CLOSES int fs = sys_fsopen("devpts");
     char most[16];
@@ -397,7 +409,7 @@ static int bind_row(const struct plan *plan, const struct plan_mount *mount, int
         mend = "the host's /dev must have this node, on a mount that allows devices";
         break;
     case MOUNT_DEVPTS: {
-        SYS_CLOSES int pts = result = new_devpts(row);
+        SYS_CLOSES int pts = result = rootfs_new_devpts(row);
         if (pts >= 0)
             result = attach(rootfs->root, row->target, pts);
         break;
