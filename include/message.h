@@ -38,7 +38,10 @@ struct message {
     union {
         struct fault fault;
         struct readback readback;
-        int32_t wait_status; /* of wait(2) */
+        struct {
+            int32_t wait_status;  /* of wait(2) */
+            uint64_t unreachable; /* network_unreachable() where the command failed, else UINT64_MAX */
+        };
     };
 };
 #define MESSAGE_MAGIC 0x62697679u

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "message.h"
+#include "network.h"
 #include "sys.h"
 
 #define REAP_MS 1000 /* should a SIGCHLD ever be missed */
@@ -112,6 +113,9 @@ void init_main(pid_t command, int up, int lifeline, int signals)
             drain(signals);
     }
     message.wait_status = status;
+    /* Only here: the namespace is gone as soon as this process is, and the supervisor could not count on being quicker. Of a command that
+     * did well nobody asks. */
+    message.unreachable = status == 0 ? UINT64_MAX : network_unreachable();
     message_send(up, &message);
     _exit(0);
 }

@@ -151,8 +151,8 @@ int launch(struct child *child, struct launched *launched, struct fault *fault)
 {
     int result;
 
-    *launched = (struct launched){.pidfd = -1, .up = -1, .lifeline = -1};
-    child->up = child->lifeline = -1;
+    *launched = LAUNCHED_NONE;
+    child->up = child->lifeline = child->explain = -1;
     child->rootfs = child->workspace = -1;
     if ((result = privileges_prepare(fault)) < 0 || (result = open_pipe(&launched->up, &child->up, fault)) < 0 ||
         (result = open_pipe(&child->lifeline, &launched->lifeline, fault)) < 0 || (result = take_places(child, fault)) < 0)
@@ -162,6 +162,9 @@ int launch(struct child *child, struct launched *launched, struct fault *fault)
         result = fault_set(fault, STAGE_IDMAP, errno, NULL, "supplementary groups cannot be dropped");
         goto out;
     }
+    if (child->plan->explain &&
+        (result = listener_open(&launched->listener, child->plan->workspace && child->plan->workspace->may_block, &child->explain, fault)) < 0)
+        goto out;
     fcntl(launched->up, F_SETFL, O_NONBLOCK);
     if ((result = clone_child(child, launched, fault)) < 0)
         goto out;
@@ -173,6 +176,7 @@ int launch(struct child *child, struct launched *launched, struct fault *fault)
         result = tell(launched, LAUNCH_LIMITED, fault);
 out:
     sys_close(&child->up); /* ours must be closed, or its end would never be seen */
+    sys_close(&child->explain);
     if (result < 0 && launched->pidfd >= 0)
         abandon(launched, fault);
     sys_close(&child->lifeline);
@@ -186,4 +190,5 @@ void launch_release(struct launched *launched)
     sys_close(&launched->lifeline);
     sys_close(&launched->up);
     sys_close(&launched->pidfd);
+    listener_release(&launched->listener);
 }

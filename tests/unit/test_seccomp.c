@@ -387,7 +387,7 @@ static void document_holds(void **state)
 static void follows_policy(enum seccomp_machine machine)
 {
     struct seccomp_verdict verdict;
-    int r = seccomp_verify(machine, program_of(machine), length_of(machine), NULL, &verdict);
+    int r = seccomp_verify(machine, false, program_of(machine), length_of(machine), NULL, &verdict);
 
     if (r != 0) {
         fail_msg("%s: %s after %lu calls: arch 0x%x nr %d (0x%llx, 0x%llx, 0x%llx): policy 0x%x, program 0x%x",
@@ -510,7 +510,7 @@ static void spoilt_programs_are_found(void **state)
 
             done = mutate(&program[pc], (m + pc) % MUTATIONS);
             spoilt += done;
-            if (done && seccomp_verify(own, program, length, NULL, &verdict) == 0) {
+            if (done && seccomp_verify(own, false, program, length, NULL, &verdict) == 0) {
                 print_message("# instruction %zu {0x%x, %u, %u, 0x%x} as {0x%x, %u, %u, 0x%x} not noticed\n", pc,
                               kept.code, kept.jt, kept.jf, kept.k, program[pc].code, program[pc].jt, program[pc].jf,
                               program[pc].k);
@@ -624,7 +624,7 @@ static void compiler_follows_any_table(void **state)
         uint32_t numbers;
         size_t n = make_rules(&seed, rules, &numbers);
         size_t length;
-        int r = seccomp_compile(rules, n, SECCOMP_X86_64, program, &length);
+        int r = seccomp_compile(rules, n, SECCOMP_POLICY_DEFAULT, SECCOMP_X86_64, program, &length);
         int wrong;
 
         if (r != 0 || bpf_check(program, length) != 0)
@@ -647,14 +647,14 @@ static void compiler_refuses_too_much(void **state)
 
     (void)state;
     /* No rule at all is a filter too: everything is unknown. */
-    assert_int_equal(seccomp_compile(rules, 0, SECCOMP_AARCH64, program, &length), 0);
+    assert_int_equal(seccomp_compile(rules, 0, SECCOMP_POLICY_DEFAULT, SECCOMP_AARCH64, program, &length), 0);
     assert_int_equal(bpf_check(program, length), 0);
     for (size_t i = 0; i < MADE_RULES; i++) {
         rules[i] = (struct seccomp_rule){.name = "made", .aarch64 = 7, .answer = EPERM};
         if (i + 1 < MADE_RULES)
             rules[i].conditions[0] = (struct seccomp_condition){0, UINT32_MAX, (uint32_t)i * 3};
     }
-    assert_int_equal(seccomp_compile(rules, MADE_RULES, SECCOMP_AARCH64, program, &length), -EOVERFLOW);
+    assert_int_equal(seccomp_compile(rules, MADE_RULES, SECCOMP_POLICY_DEFAULT, SECCOMP_AARCH64, program, &length), -EOVERFLOW);
 }
 
 /* Short because it is loaded on every run: what it took before it was compiled here was 439 instructions. */
