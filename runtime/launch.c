@@ -46,6 +46,12 @@ static int take_places(struct child *child, struct fault *fault)
     return 0;
 }
 
+/* May a page of the command's memory be one of a file whose server is silent? */
+static bool may_block(const struct plan *plan)
+{
+    return plan->rootfs->may_block || (plan->workspace && plan->workspace->may_block);
+}
+
 /* user_namespaces(7): setgroups is denied before gid_map is written; one line, one id. The child is ours and not yet waited for, so
  * its pid cannot have become somebody else's. */
 static int write_maps(const struct plan *plan, pid_t pid, struct fault *fault)
@@ -162,8 +168,7 @@ int launch(struct child *child, struct launched *launched, struct fault *fault)
         result = fault_set(fault, STAGE_IDMAP, errno, NULL, "supplementary groups cannot be dropped");
         goto out;
     }
-    if (child->plan->explain &&
-        (result = listener_open(&launched->listener, child->plan->workspace && child->plan->workspace->may_block, &child->explain, fault)) < 0)
+    if (child->plan->explain && (result = listener_open(&launched->listener, may_block(child->plan), &child->explain, fault)) < 0)
         goto out;
     fcntl(launched->up, F_SETFL, O_NONBLOCK);
     if ((result = clone_child(child, launched, fault)) < 0)

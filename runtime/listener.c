@@ -22,6 +22,7 @@
 #define READS 2000           /* of memory in a run; then attempts are only counted */
 #define READS_BY_HELPER 256  /* likewise, where each takes a process */
 #define READ_WITHIN (100 * MS)
+#define READ_SLOW (50 * MS)  /* what took so long waited for a lock that the command holds: half as many reads are left then */
 #define MOST_REQUEST 512     /* bytes of the kernel's struct seccomp_notif, now 80 */
 
 #if defined __x86_64__
@@ -266,6 +267,8 @@ static bool read_attempt(struct listener *listener, const struct listener_call *
         .query_length = !sends ? 0 : call->arguments[2] < ADDRESS_QUERY ? (size_t)call->arguments[2] : ADDRESS_QUERY,
     };
 
+    uint64_t begin = sys_now();
+
     *seen = (struct seen){0};
     if (listener->reads == 0)
         return false;
@@ -276,6 +279,8 @@ static bool read_attempt(struct listener *listener, const struct listener_call *
         read_target(&target, seen);
     else if (!read_by_helper(listener, &target, seen))
         return false;
+    if (sys_now() - begin > READ_SLOW)
+        listener->reads /= 2;
     return seen->address_length > 0 && still_waits(listener, call->id);
 }
 

@@ -23,7 +23,8 @@
 #define ANSWER_WITHIN (1950 * MS) /* after SIGKILL: the contract's 2 s, with some room */
 #define ANSWER_LEAST (150 * MS)
 #define NEVER UINT64_MAX
-#define AT_ONCE 32                /* questions of the filter answered before anything else is looked at */
+#define AT_ONCE 32                /* questions of the filter answered before anything else is looked at, */
+#define AT_ONCE_WITHIN (5 * MS)   /* unless they take long: reading the memory of who asks can wait for a lock of his */
 
 enum phase { RUNNING, TERMINATING, KILLING, GONE, STUCK };
 
@@ -218,8 +219,9 @@ static void on_listener(struct run *run, const struct pollfd *polled)
 {
     struct listener *listener = &run->launched->listener;
     struct listener_call call;
+    uint64_t by = sys_now() + AT_ONCE_WITHIN;
 
-    for (int i = 0; i < AT_ONCE && listener_next(listener, polled, &call); i++) {
+    for (int i = 0; i < AT_ONCE && sys_now() < by && listener_next(listener, polled, &call); i++) {
         if (!run->outcome->ran)
             on_message(run);
         listener_answer(listener, &call, run->outcome->ran ? run->outcome->explain : NULL);

@@ -670,6 +670,19 @@ static int reach_oddly(char **argv)
     return 0;
 }
 
+/* ARG: a file whose pages are the address. */
+static int reach_through(char **argv)
+{
+    int file = open(argv[0], O_RDONLY | O_CLOEXEC), fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    void *page = file < 0 ? MAP_FAILED : mmap(NULL, 4096, PROT_READ, MAP_PRIVATE, file, 0);
+
+    if (page == MAP_FAILED)
+        return 1;
+    say("go");
+    printf("through %s\n", verdict(connect(fd, page, sizeof(struct sockaddr_in))));
+    return 0;
+}
+
 /* Many refused calls, each another; under a name that is no text. */
 static int refused_many(char **argv)
 {
@@ -959,6 +972,7 @@ int main(int argc, char **argv, char **env)
         {"old-door", old_door},
         {"reach", reach},
         {"reach-oddly", reach_oddly},
+        {"reach-through", reach_through},
         {"refused-many", refused_many},
         {"refused-flood", refused_flood},
         {"second-listener", second_listener},
