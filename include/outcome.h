@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "autopsy.h"
+#include "explain.h"
 #include "readings.h"
 #include "fault.h"
 #include "message.h"
@@ -48,6 +49,9 @@ struct outcome {
         int error;          /* errno: 0 all of them; ETIMEDOUT: out of time */
     } sync;
     struct autopsy *autopsy; /* taken at a timeout and when the run was cancelled, else NULL. Owned: free() */
+    bool have_unreachable; /* asked only where the command failed */
+    uint64_t unreachable;  /* what it wanted to send and had no route for */
+    struct explain *explain; /* NULL without --explain; owned by main */
     struct timing timing;
     char residue[256]; /* "" or what could not be removed and why */
 };

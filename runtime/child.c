@@ -14,6 +14,7 @@
 
 #include "gate.h"
 #include "init.h"
+#include "listener.h"
 #include "network.h"
 #include "privileges.h"
 #include "rootfs.h"
@@ -218,8 +219,16 @@ static int lock_privileges(struct child *child, struct fault *fault)
 
 static int load_filter(struct child *child, struct fault *fault)
 {
-    (void)child;
-    return seccomp_load(fault);
+    int listener = -1, result = seccomp_load(child->plan->explain ? &listener : NULL, fault);
+
+    if (result < 0 || !child->plan->explain)
+        return result;
+    /* To the supervisor, and closed here before there is a command, which could answer itself by it. */
+    if ((result = listener_send(child->explain, listener)) < 0)
+        fault_set(fault, STAGE_SECCOMP, -result, "run without --explain", "the filter's listener cannot be handed over");
+    sys_close(&listener);
+    sys_close(&child->explain);
+    return result;
 }
 
 /* The story, in order. What must come before what, and why, beside the row. */

@@ -228,6 +228,21 @@ static void on_exit(struct list *list)
         say(list, "exit_code", "%d of a shell: a program that it ran was ended by %s", status, outcome_signal_name(status - 128, name));
 }
 
+/* What only --explain tells, and of the network the little that is known without. */
+static void on_explain(struct list *list)
+{
+    const struct outcome *outcome = list->outcome;
+    char text[300];
+
+    if (explain_hint_network(outcome->explain, text, sizeof text))
+        say(list, "network", "%s", text);
+    else if (outcome->have_unreachable && outcome->unreachable > 0)
+        say(list, "network", "%llu times something was to be sent and there was no route: the network is off by design; put what is needed into "
+            "the rootfs or the workspace (--explain lists who wanted to reach whom)", (unsigned long long)outcome->unreachable);
+    if (explain_hint_refused(outcome->explain, text, sizeof text))
+        say(list, "syscall", "%s", text);
+}
+
 static void on_workspace(struct list *list)
 {
     static const char *const texts[TROUBLE_COUNT] = {
@@ -261,6 +276,7 @@ size_t hints_make(const struct spec *spec, const struct plan *plan, const struct
     for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++)
         if (ledger_hit(limits[i].limit, plan, outcome))
             limits[i].say(&list);
+    on_explain(&list);
     on_signal(&list);
     on_exit(&list);
     return list.count;

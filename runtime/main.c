@@ -13,6 +13,7 @@
 
 #include "cgroup.h"
 #include "check.h"
+#include "explain.h"
 #include "facts.h"
 #include "launch.h"
 #include "leaves.h"
@@ -211,6 +212,16 @@ static void watch(const struct spec *spec, struct host *host, const struct outco
     watch_begin(&host->watch);
 }
 
+/* Only with --explain: nobody else pays for its tables. */
+static int make_explain(const struct host *host, struct outcome *outcome)
+{
+    outcome->explain = calloc(1, sizeof *outcome->explain);
+    if (!outcome->explain)
+        return fault_set(&outcome->fault, STAGE_SUPERVISE, ENOMEM, NULL, "no memory for what --explain finds out");
+    outcome->explain->loopback = host->plan.network == NETWORK_LOOPBACK;
+    return 0;
+}
+
 /* The story of a run. 0 when the sandbox was started and supervised, whatever became of it. */
 static int run(const struct spec *spec, struct host *host, struct outcome *outcome)
 {
@@ -229,6 +240,8 @@ static int run(const struct spec *spec, struct host *host, struct outcome *outco
     timing_begin(&outcome->timing, STAGE_STREAMS);
     if ((result = streams_open(&host->plan, &host->streams, fault)) < 0)
         return result;
+    if (host->plan.explain && (result = make_explain(host, outcome)) < 0)
+        return result;
     child.progress = host->progress;
     host->watch.progress = host->progress;
     child.timing = &outcome->timing;
@@ -242,6 +255,8 @@ static int run(const struct spec *spec, struct host *host, struct outcome *outco
     if (outcome->autopsy && outcome->autopsy->left)
         host->facts.left.pid = outcome->autopsy->left;
     take_progress(host, outcome);
+    if (host->facts.left.pid == 0)
+        host->facts.left = host->launched.listener.left;
     return 0;
 }
 
@@ -275,7 +290,7 @@ static int run_main(const struct spec *spec, const struct fault *early)
 
     facts_start(&host.facts);
     host.streams = STREAMS_NONE;
-    host.launched = (struct launched){.pidfd = -1, .up = -1, .lifeline = -1};
+    host.launched = LAUNCHED_NONE;
     host.signals = host.report.fd = -1;
     host.facts.timing = &outcome.timing;
     timing_begin(&outcome.timing, STAGE_REPORT);
@@ -318,6 +333,7 @@ static int run_main(const struct spec *spec, const struct fault *early)
     if (host.plan.id[0] && outcome.kind != OUTCOME_STUCK) /* everything is said, and the leaf is gone */
         leaves_tend(&host.facts.cgroups, host.plan.cgroup_parent, host.plan.id);
     streams_release(&host.streams);
+    free(outcome.explain);
     plan_release(&host.plan);
     facts_release(&host.facts);
     return status;

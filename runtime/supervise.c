@@ -27,6 +27,8 @@
 #define ANSWER_WITHIN (1950 * MS) /* after SIGKILL: the contract's 2 s, with some room */
 #define ANSWER_LEAST (150 * MS)
 #define NEVER UINT64_MAX
+#define AT_ONCE 32                /* questions of the filter answered before anything else is looked at, */
+#define AT_ONCE_WITHIN (5 * MS)   /* unless they take long: reading the memory of who asks can wait for a lock of his */
 
 enum phase { RUNNING, TERMINATING, KILLING, GONE, STUCK };
 
@@ -213,6 +215,8 @@ static void on_message(struct run *run)
             run->outcome->wait_status = message.ended.wait_status;
             run->outcome->ended = message.ended;
             run->outcome->ended_at = message.at;
+            run->outcome->have_unreachable = message.ended.unreachable != UINT64_MAX;
+            run->outcome->unreachable = message.ended.unreachable;
             /* Beside pid 1's death, which takes the kernel a while. */
             if (readings_last(run->cgroup))
                 run->outcome->have_readings = readings_take(run->cgroup, &run->outcome->readings) == 0;
@@ -309,10 +313,25 @@ static void on_terminal(struct run *run)
     }
 }
 
-static int patience(const struct run *run, uint64_t now)
+/* What the filter asks, with --explain. Whose call it is: READY is written before the command's first call, and the gate's probe waits
+ * for its answer before that; so after a call was taken, the messages tell whether it is the command's. */
+static void on_listener(struct run *run, const struct pollfd *polled)
 {
-    uint64_t until = run->deadline;
+    struct listener *listener = &run->launched->listener;
+    struct listener_call call;
+    uint64_t by = sys_now() + AT_ONCE_WITHIN;
 
+    for (int i = 0; i < AT_ONCE && sys_now() < by && listener_next(listener, polled, &call); i++) {
+        if (!run->outcome->ran)
+            on_message(run);
+        listener_answer(listener, &call, run->outcome->ran ? run->outcome->explain : NULL);
+    }
+}
+
+static int patience(const struct run *run, uint64_t now, uint64_t until)
+{
+    if (run->deadline < until)
+        until = run->deadline;
     if (run->tick < until)
         until = run->tick;
     if (run->plan->tty && run->streams->in.out < 0 && now + INPUT_STEP < until)
@@ -330,18 +349,21 @@ static int patience(const struct run *run, uint64_t now)
 static void loop(struct run *run)
 {
     while (run->phase < GONE) {
-        enum { PIDFD, MESSAGES, SIGNALS, OOM, TERMINAL, STREAMS };
+        enum { PIDFD, MESSAGES, SIGNALS, OOM, TERMINAL, LISTENER, STREAMS };
         struct pollfd fds[STREAMS + 3] = {
             {.fd = run->launched->pidfd, .events = POLLIN},
             {.fd = run->launched->up, .events = POLLIN}, /* poll(2) passes over a negative one */
             {.fd = run->signals, .events = POLLIN},
             {.fd = run->cgroup->oom_event, .events = run->cgroup->v1[CONTROLLER_MEMORY] >= 0 ? POLLIN : POLLPRI},
             {.fd = terminal_poll(&run->streams->terminal), .events = POLLIN},
+            {.fd = -1}, /* the filter's listener */
         };
         size_t count = streams_poll(run->streams, fds + STREAMS);
-        uint64_t now = sys_now();
+        uint64_t now = sys_now(), until = NEVER;
 
-        if (poll(fds, STREAMS + count, patience(run, now)) < 0 && errno != EINTR)
+        if (run->outcome->explain)
+            fds[LISTENER] = listener_poll(&run->launched->listener, now, &until);
+        if (poll(fds, STREAMS + count, patience(run, now, until)) < 0 && errno != EINTR)
             kill_all(run);
         now = sys_now();
         if (fds[MESSAGES].revents)
@@ -349,6 +371,8 @@ static void loop(struct run *run)
         /* Nothing more to read and nobody to write: left in poll(2), this would come back at once for as long as pid 1 takes to die. */
         if ((fds[MESSAGES].revents & (POLLIN | POLLHUP)) == POLLHUP)
             sys_close(&run->launched->up);
+        if (fds[LISTENER].revents)
+            on_listener(run, &fds[LISTENER]);
         if (fds[SIGNALS].revents)
             on_signal(run);
         if (fds[OOM].revents)

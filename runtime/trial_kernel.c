@@ -104,7 +104,7 @@ void trial_seccomp(struct trial *trial)
 {
     struct fault fault;
 
-    if (privileges_lock(&fault) < 0 || seccomp_load(&fault) < 0)
+    if (privileges_lock(&fault) < 0 || seccomp_load(NULL, &fault) < 0)
         trial_fault(trial, TRIAL_MISSING, trial_mend(trial, fault.errnum, MEND_KERNEL), NULL, &fault);
     else if (seccomp_probe() < 0)
         trial_say(trial, TRIAL_MISSING, MEND_FILTER, NULL, "the filter was loaded and does not answer");
