@@ -258,7 +258,7 @@ static void name_descriptor(const struct look *look, const struct view *view, in
     end->is = autopsy_kind(link, file.st_mode, file.st_rdev, &end->inode);
     for (int stream = 0; stream < 3 && end->is == AUTOPSY_IS_PIPE; stream++)
         if (end->inode == look->subject->streams[stream])
-            end->is = AUTOPSY_IS_STDIN + stream;
+            end->is = (enum autopsy_kind)(AUTOPSY_IS_STDIN + stream);
 }
 
 static void add_descriptor(const struct look *look, const struct view *view, int fd, bool writes, struct autopsy_process *seen)
