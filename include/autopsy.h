@@ -57,6 +57,8 @@ struct autopsy_end { /* what it waits on */
 };
 
 struct autopsy_process {
+    pid_t host;           /* its pid out here */
+    bool held;            /* so deep in something that the kernel tells little of it; what is missing is unknown */
     uint64_t pid, parent; /* as seen inside; 0: it cannot be told */
     char name[AUTOPSY_NAME + 1];
     char command[AUTOPSY_COMMAND]; /* NUL behind each word, the last one perhaps cut off */
@@ -67,6 +69,7 @@ struct autopsy_process {
     struct autopsy_end on[AUTOPSY_ON];
     unsigned on_count;
     char channel[AUTOPSY_CHANNEL + 1]; /* function of the kernel: "" likewise */
+    bool timed;        /* cpu and age can be told */
     uint64_t cpu, age; /* ns */
     uint64_t threads;
 };
@@ -84,10 +87,11 @@ struct autopsy_subject {
     const struct cgroup *cgroup;
     const struct plan *plan;
     const uint64_t *streams; /* inodes of the pipes 0, 1 and 2; 0: there is none */
-    pid_t init;              /* bivy's own pid 1, of which nothing is told */
+    pid_t init;              /* bivy's own pid 1, of which nothing is told; 0: it is told of as well */
 };
 
-/* Within 0.1 s (and as much for the end of a helper that hangs). NULL: nothing could be learned. To be given back with free(). */
+/* Within 0.1 s (and as much for the end of a helper that even SIGKILL does not end). NULL: nothing could be learned. To be given back with
+ * free(). */
 struct autopsy *autopsy_take(const struct autopsy_subject *subject);
 
 /* --- Pure (autopsy_tell.c): for the record, and for people. --- */
@@ -104,10 +108,17 @@ const char *autopsy_kind_name(enum autopsy_kind kind); /* NULL: unknown */
 /* --- Pure (autopsy_parse.c): what the texts below /proc/PID say. All are NUL-terminated. What is not of the form is not believed: false,
  * and nothing is written. --- */
 
+struct autopsy_status { /* status */
+    char state;
+    uint64_t parent, threads;
+    uint64_t inner; /* the pid in the innermost namespace */
+};
+bool autopsy_status(const char *text, struct autopsy_status *status);
+
 struct autopsy_stat { /* stat */
     char name[AUTOPSY_NAME + 1];
     char state;
-    uint64_t parent, user_ticks, system_ticks, threads, start_ticks;
+    uint64_t user_ticks, system_ticks, start_ticks;
     uint64_t args_begin, args_end; /* 0 without the right to know */
 };
 bool autopsy_stat(const char *text, struct autopsy_stat *stat);
@@ -119,8 +130,6 @@ struct autopsy_call { /* syscall */
 };
 bool autopsy_call(const char *text, struct autopsy_call *call);
 
-/* The pid in the innermost namespace, from status. */
-bool autopsy_inner_pid(const char *text, uint64_t *pid);
 /* The next pid of a list of one a line, and *at behind it; 0: no more. */
 pid_t autopsy_next_pid(const char **at);
 /* The next descriptor in the fdinfo of an eventpoll, and *at behind it; -1: no more. */

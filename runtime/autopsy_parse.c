@@ -31,14 +31,14 @@ static bool starts(const char *text, const char *head)
 }
 
 /* Fields of stat, numbered as in proc(5). */
-enum { STAT_PARENT = 4, STAT_USER = 14, STAT_SYSTEM = 15, STAT_THREADS = 20, STAT_START = 22, STAT_ARGS = 48, STAT_ARGS_END = 49, STAT_LAST = 52 };
+enum { STAT_BEGIN = 4, STAT_USER = 14, STAT_SYSTEM = 15, STAT_START = 22, STAT_ARGS = 48, STAT_ARGS_END = 49, STAT_LAST = 52 };
 
 bool autopsy_stat(const char *text, struct autopsy_stat *stat)
 {
     const char *open = strchr(text, '('), *close = strrchr(text, ')'); /* the name may hold any of these; behind it are numbers */
     uint64_t fields[STAT_LAST + 1] = {0};
     const char *at;
-    int field = STAT_PARENT;
+    int field = STAT_BEGIN;
 
     if (!open || !close || close < open || close[1] != ' ' || close[2] < 'A' || close[2] > 'z' || close[3] != ' ')
         return false;
@@ -55,10 +55,8 @@ bool autopsy_stat(const char *text, struct autopsy_stat *stat)
     size_t length = (size_t)(close - open - 1);
     *stat = (struct autopsy_stat){
         .state = close[2],
-        .parent = fields[STAT_PARENT],
         .user_ticks = fields[STAT_USER],
         .system_ticks = fields[STAT_SYSTEM],
-        .threads = fields[STAT_THREADS],
         .start_ticks = fields[STAT_START],
         .args_begin = fields[STAT_ARGS],
         .args_end = fields[STAT_ARGS_END],
@@ -97,22 +95,38 @@ bool autopsy_call(const char *text, struct autopsy_call *call)
     return true;
 }
 
-bool autopsy_inner_pid(const char *text, uint64_t *pid)
+/* The text behind `\nkey:`, and the tabs that follow; NULL: there is no such line. No line break of a name comes through unescaped. */
+static const char *line_of(const char *text, const char *key)
 {
-    const char *at = strstr(text, "\nNSpid:"); /* no line break of a name comes through unescaped */
-    uint64_t value = 0;
+    const char *at = strstr(text, key);
 
-    if (!at)
+    return at ? at + strlen(key) : NULL;
+}
+
+static bool number_line(const char *text, const char *key, uint64_t *out)
+{
+    const char *at = line_of(text, key);
+
+    return at && number(&at, 10, out) && *at == '\n';
+}
+
+bool autopsy_status(const char *text, struct autopsy_status *status)
+{
+    struct autopsy_status found = {0};
+    const char *state = line_of(text, "\nState:\t"), *at = line_of(text, "\nNSpid:");
+
+    if (!state || *state < 'A' || *state > 'z' || state[1] != ' ' || !number_line(text, "\nPPid:\t", &found.parent) ||
+        !number_line(text, "\nThreads:\t", &found.threads) || !at)
         return false;
-    at += strlen("\nNSpid:");
-    while (*at == '\t') {
+    while (*at == '\t') { /* from our namespace inwards */
         at++;
-        if (!number(&at, 10, &value))
+        if (!number(&at, 10, &found.inner))
             return false;
     }
-    if (*at != '\n' || value == 0)
+    if (*at != '\n' || found.inner == 0)
         return false;
-    *pid = value;
+    found.state = *state;
+    *status = found;
     return true;
 }
 
@@ -186,14 +200,14 @@ enum autopsy_kind autopsy_kind(const char *link, mode_t mode, dev_t device, uint
 /* "FROM-TO rwxp OFFSET MAJOR:MINOR INODE   PATH"; no line break of a path comes through unescaped. Inode 0 is no file. */
 uint64_t autopsy_at_hand(const char *maps, uint64_t address, bool none)
 {
-    for (const char *line = maps; line && *line; line = strchr(line, '\n')) {
+    for (const char *line = maps, *end; (end = strchr(line, '\n')); line = end + 1) { /* one without its end may be cut off */
         uint64_t from, to, inode;
-        const char *at = line + (*line == '\n');
+        const char *at = line;
         if (!number(&at, 16, &from) || *at++ != '-' || !number(&at, 16, &to) || address < from || address >= to)
             continue;
         for (int field = 0; field < 4 && at; field++)
-            at = (at = strchr(at, ' ')) ? at + 1 : NULL;
-        if (!at || !number(&at, 10, &inode) || !strchr(at, '\n')) /* cut off */
+            at = (at = memchr(at, ' ', (size_t)(end - at))) ? at + 1 : NULL;
+        if (!at || !number(&at, 10, &inode))
             return 0;
         at += strspn(at, " ");
         return inode == 0 || (!none && !starts(at, POLICY_WORKSPACE)) ? to - address : 0;
@@ -358,11 +372,11 @@ enum autopsy_wait autopsy_judge(const struct autopsy_process *seen, bool may_blo
     const struct autopsy_row *row = seen->call[0] ? autopsy_row(seen->call) : NULL;
     bool files = row && (row->act == ACT_FD || row->act == ACT_PATH);
 
-    if (strchr("ZXx", seen->state))
+    if (seen->state == 'Z' || seen->state == 'X')
         return AUTOPSY_ENDED;
-    if (strchr("Tt", seen->state))
+    if (seen->state == 'T' || seen->state == 't')
         return AUTOPSY_STOPPED;
-    if (may_block && autopsy_asks_server(seen->channel))
+    if (may_block && (seen->held || autopsy_asks_server(seen->channel)))
         return AUTOPSY_WORKSPACE;
     if (seen->state == 'R')
         return AUTOPSY_RUNNING;

@@ -52,6 +52,14 @@ static void write_number(struct json *json, const char *name, bool known, uint64
         json_null(json, name);
 }
 
+static void write_ms(struct json *json, const char *name, bool known, uint64_t ns)
+{
+    if (known)
+        json_thousandths(json, name, ns / 1000);
+    else
+        json_null(json, name);
+}
+
 static void write_command(struct json *json, const struct autopsy_process *process)
 {
     if (process->command_length == 0) {
@@ -97,8 +105,8 @@ static void write_process(struct json *json, const struct autopsy_process *proce
         write_end(json, &process->on[i]);
     json_close(json, ']');
     write_bytes(json, "channel", process->channel);
-    json_thousandths(json, "cpu_ms", process->cpu / 1000);
-    json_thousandths(json, "age_ms", process->age / 1000);
+    write_ms(json, "cpu_ms", process->timed, process->cpu);
+    write_ms(json, "age_ms", process->timed, process->age);
     json_number(json, "threads", process->threads);
     json_close(json, '}');
 }
@@ -227,5 +235,6 @@ void autopsy_line(const struct autopsy_process *process, char *text, size_t size
         add(&line, " (pid %llu)", (unsigned long long)process->pid);
     add(&line, ": ");
     add_wait(&line, process);
-    add(&line, "; %.2f s of CPU in %.1f s", (double)(process->cpu / MS) / 1000, (double)(process->age / MS) / 1000);
+    if (process->timed)
+        add(&line, "; %.2f s of CPU in %.1f s", (double)(process->cpu / MS) / 1000, (double)(process->age / MS) / 1000);
 }

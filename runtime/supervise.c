@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
@@ -85,13 +86,21 @@ static void kill_all(struct run *run)
     run->deadline = run->killed_at + (run->plan->abort_stuck ? ABORT_AFTER : STUCK_AFTER);
 }
 
+/* Without pid 1, whose story the supervisor knows, unless there is nobody else yet. */
+static struct autopsy *look_inside(const struct run *run)
+{
+    const struct autopsy_subject subject = {.cgroup = run->cgroup, .plan = run->plan, .streams = run->streams->inode,
+                                            .init = run->outcome->ran ? run->launched->pid : 0};
+
+    return autopsy_take(&subject);
+}
+
 /* What everybody is doing, before SIGTERM changes it. */
 static void examine(struct run *run)
 {
-    const struct autopsy_subject subject = {.cgroup = run->cgroup, .plan = run->plan, .streams = run->streams->inode, .init = run->launched->pid};
     uint64_t begun = sys_now();
 
-    run->outcome->autopsy = autopsy_take(&subject);
+    run->outcome->autopsy = look_inside(run);
     run->autopsied = sys_now() - begun;
 }
 
@@ -419,8 +428,10 @@ static void name_stuck(struct run *run)
     const struct place *workspace = run->plan->workspace;
     struct fault *fault = &run->outcome->fault;
     char who[300], hint[256] = "";
+    struct autopsy *autopsy = look_inside(run);
 
-    stuck_describe(run->cgroup, who, sizeof who);
+    stuck_describe(autopsy, who, sizeof who);
+    free(autopsy);
     if (workspace && workspace->may_block) {
         snprintf(hint, sizeof hint, "make %.120s answer again, or end it: umount -f, or echo 1 > /sys/fs/fuse/connections/%u/abort; then bivy clean",
                  workspace->mount, workspace->connection);
