@@ -31,10 +31,11 @@
 #define OWN_MACHINE AUDIT_ARCH_AARCH64
 #endif
 
-/* The C libraries do not agree on the type of ioctl(2)'s request. */
+/* The C libraries do not agree on the type of ioctl(2)'s request. An answer that a signal kept from being given would be waited for in
+ * vain. */
 static long control(int fd, unsigned long request, void *argument)
 {
-    return syscall(SYS_ioctl, fd, request, argument);
+    return SYS_AGAIN(syscall(SYS_ioctl, fd, request, argument));
 }
 
 int listener_open(struct listener *listener, bool may_block, int *inner, struct fault *fault)
