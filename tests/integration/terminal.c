@@ -305,8 +305,10 @@ static void keys_reach_a_plain_command(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
         struct desk *desk = DESK(0);
-        ON(desk, "-it", "--", "sh", "-c", "echo up; exec sleep 1000");
-        expect(desk, "up\r\n");
+        ON(desk, "-it", "--", "cat");
+        AWAIT(is_raw(desk));
+        type(desk, "up\r");
+        expect(desk, "up\r\nup\r\n"); /* echo and answer */
         type(desk, keys[i].key);
         CHECK_ENDED(leave(desk), "signaled", 128 + keys[i].signal);
     }
@@ -524,6 +526,51 @@ static void stopped_and_continued(void **state)
     CHECK_WELL(leave(desk));
 }
 
+/* Ctrl-Z where nobody inside can stop: bivy does, with everything inside, and the time of the command stands still as well. */
+static void a_plain_command_is_suspended(void **state)
+{
+    struct desk *desk = DESK(.shell = true);
+    const struct result *result;
+    double typed;
+
+    (void)state;
+    ON(desk, "-it", "--timeout", "1500ms", "--", "sh", "-c", "echo up; while read -r word; do echo got $word; done; echo end");
+    expect(desk, "up\r\n");
+    type(desk, "one\r");
+    expect(desk, "got one\r\n");
+    type(desk, "\032");
+    expect_job(desk, text_format("stopped %d\n", SIGTSTP));
+    typed = now();
+    assert_true(same_settings(desk));
+    AWAIT(strstr(file_read(leaf_path(leaf_only(), CGROUP_V2, NULL, "cgroup.events"), NULL), "frozen 1"));
+    AWAIT(now() - typed > 2); /* longer than the command may take */
+    type(desk, "two\r");
+    session_kill(desk->session, SIGUSR1);
+    expect(desk, "got two\r\n");
+    AWAIT(strstr(file_read(leaf_path(leaf_only(), CGROUP_V2, NULL, "cgroup.events"), NULL), "frozen 0"));
+    type(desk, "\004");
+    expect(desk, "end\r\n");
+    result = leave(desk);
+    CHECK_WELL(result);
+}
+
+/* Stopped for good: what is frozen dies with bivy all the same. */
+static void killed_while_suspended(void **state)
+{
+    struct desk *desk = DESK(.shell = true);
+
+    (void)state;
+    ON(desk, "-it", "--", "sh", "-c", "echo up; exec sleep 1000");
+    expect(desk, "up\r\n");
+    type(desk, "\032");
+    expect_job(desk, text_format("stopped %d\n", SIGTSTP));
+    bivy_was_killed = true;
+    kill(job_of(desk), SIGKILL);
+    session_kill(desk->session, SIGUSR1);
+    CHECK(&desk->session->result, leave(desk)->status == 128 + SIGKILL);
+    AWAIT((session_finish(session_start(HOW(.verb = "clean"), (const char *const[]){NULL})), leaf_count() == 0));
+}
+
 /* ---- -t without a terminal ---- */
 
 static int full_pipe(const char *text)
@@ -687,6 +734,8 @@ int main(int argc, char **argv)
         TEST(a_terminal_that_goes_away),
         TEST(the_background_waits),
         TEST(stopped_and_continued),
+        TEST(a_plain_command_is_suspended),
+        TEST(killed_while_suspended),
         TEST(pipes_outside),
         TEST(closed_and_opened_anew),
         TEST(limits_of_the_one_stream),
