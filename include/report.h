@@ -31,6 +31,9 @@ int report_write(struct report *report, const struct spec *spec, const struct pl
                  uint64_t by, struct fault *fault);
 void report_release(struct report *report);
 
+/* The command wrote to what may be the terminal that stderr is: what it wrote may not swallow, hide or disguise the next line of ours. */
+void report_after_command(void);
+
 /* "bivy: stage: what (errno)" and the hint, on stderr; control characters made harmless. */
 void report_fault(const struct fault *fault, uint64_t by);
 /* One line for people: outcome, time, peak memory. */

@@ -273,6 +273,15 @@ int report_write(struct report *report, const struct spec *spec, const struct pl
                       : 0;
 }
 
+/* CAN and ST end whatever sequence was begun, the rest undoes hidden letters and other alphabets (ECMA-48, ISO 2022). */
+static const char calm[] = "\030\033\\\033(B\017\033[m";
+static bool calm_first;
+
+void report_after_command(void)
+{
+    calm_first = isatty(STDERR_FILENO) == 1;
+}
+
 /* Names in our messages come from the caller, the workspace and the command: no byte of theirs may move a terminal. */
 static void put_line(const char *prefix, const char *text, uint64_t by)
 {
@@ -293,6 +302,9 @@ static void put_line(const char *prefix, const char *text, uint64_t by)
         text += span;
     }
     line[length++] = '\n';
+    if (calm_first)
+        put_patiently(STDERR_FILENO, calm, sizeof calm - 1, by);
+    calm_first = false;
     put_patiently(STDERR_FILENO, line, length, by);
 }
 

@@ -705,17 +705,38 @@ static void names_move_no_terminal(void **state)
     check_harmless(RUN(HOW(.workspace = workspace), "--", "./evil" EVIL));
 }
 
+/* A sequence that the command left unfinished would swallow what bivy says, and letters that it hid would hide it. */
+static void unfinished_sequences_swallow_nothing(void **state)
+{
+    static const char *const options[] = {"-it", "-t", "-i"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
+        struct desk *desk = DESK(0);
+        ON(desk, options[i], "--summary", "--", "printf", "%b", "\\033[8m\\033]0;");
+        expect(desk, "\033[8m\033]0;\030\033\\\033(B\017\033[mbivy: exited 0");
+        CHECK_WELL(leave(desk));
+        desk = DESK(0); /* nothing was written: nothing is undone */
+        ON(desk, options[i], "--summary", "--", "true");
+        expect(desk, "bivy: exited 0");
+        CHECK_WELL(leave(desk));
+        assert_null(strchr(desk->screen, '\033'));
+    }
+}
+
 /* `bivy plan` is read on terminals as well. */
 static void a_plan_moves_no_terminal(void **state)
 {
     const struct result *result = RUN(HOW(.verb = "plan"), "--env", "A=" EVIL, "--", EVIL);
 
     (void)state;
-    CHECK(result, result->status == 0);
+    CHECK(result, result->status == 0 && strstr(result->out, "\"stdin\":\"/dev/null\""));
     for (const char *at = result->out; *at; at++) {
         unsigned char byte = (unsigned char)*at;
         CHECK(result, (byte == '\n' && !at[1]) || (byte >= 0x20 && byte != 0x7f && (byte != 0xc2 || (unsigned char)at[1] >= 0xa0)));
     }
+    result = RUN(HOW(.verb = "plan"), "-it", "--", "true");
+    CHECK(result, strstr(result->out, "\"stdin\":\"terminal\""));
 }
 
 int main(int argc, char **argv)
@@ -743,6 +764,7 @@ int main(int argc, char **argv)
         TEST(a_reader_that_goes_away),
         TEST(not_for_the_selftest),
         TEST(names_move_no_terminal),
+        TEST(unfinished_sequences_swallow_nothing),
         TEST(a_plan_moves_no_terminal),
     };
 
