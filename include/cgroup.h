@@ -35,6 +35,9 @@ int cgroup_enter(const struct cgroup *cgroup, struct fault *fault);
 /* SIGKILL to everything in the leaf, at once (cgroup.kill, 5.14), and no CPU limit for the dying. */
 int cgroup_kill(const struct cgroup *cgroup);
 
+/* Everything in the leaf stands still, or goes on (cgroup.freeze, 5.2). What stands still can be killed. */
+void cgroup_freeze(const struct cgroup *cgroup, bool still);
+
 /* Gives the page cache that is charged to the leaf back, for a workspace whose files others change too, on another host: what the kernel
  * has of them here would be read by the next run, and be old (cgroup-v2.rst, memory.reclaim; cgroup-v1/memory.rst, force_empty). It
  * takes pages of the rootfs along that this run was the first to read. */

@@ -34,6 +34,9 @@ bool report_wanted(const struct report *report);
 int report_write(struct report *report, const char *where, const struct json *record, uint64_t by, struct fault *fault);
 void report_release(struct report *report);
 
+/* The command wrote to what may be the terminal that stderr is: what it wrote may not swallow, hide or disguise the next line of ours. */
+void report_after_command(void);
+
 /* "bivy: stage: what (errno)" and the hint, on stderr; control characters made harmless. */
 void report_fault(const struct fault *fault, uint64_t by);
 /* May this process write to the terminal without being stopped for it (SIGTTOU)? */

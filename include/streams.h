@@ -18,6 +18,7 @@ struct stream {
     bool splices;      /* splice(2) works between these two */
     bool waits_out;    /* waiting for room in out, not for bytes in in */
     bool wide;         /* the command's pipe was made larger, or is not to be */
+    struct terminal *keys; /* in is the caller's terminal: it looks at what is typed */
     bool shown;        /* in is a terminal's master */
     bool broken;       /* out is gone (EPIPE): the command's next write gets EPIPE as well */
     uint64_t seen, passed;
@@ -36,6 +37,7 @@ struct streams {
     int child[3];     /* the command's ends, closed in the supervisor after clone */
     uint64_t inode[3]; /* of these pipes; 0: none (stdin without -i) */
     char last;        /* the last byte of the command's that a terminal got: is what stands there a whole line? */
+    bool listening;   /* with -t: keys, or the end of input, go to the command */
     struct terminal terminal; /* with -t, in place of all of them: out is what the command's terminal shows, err is nothing */
 };
 
@@ -44,8 +46,10 @@ struct streams {
 
 int streams_open(const struct plan *plan, struct streams *streams, struct fault *fault);
 void streams_close_child(struct streams *streams);
-/* Joins caller and terminal once that has its master. 0 or -errno with *fault. */
-int streams_attach(const struct plan *plan, struct streams *streams, struct fault *fault);
+/* With -t: shows what the terminal shows, once that has its master; passes on what is typed, or that nothing is, once the command is there,
+ * so that a Ctrl-C does not hit the set-up. 0 or -errno with *fault. */
+int streams_show(const struct plan *plan, struct streams *streams, struct fault *fault);
+void streams_listen(struct streams *streams);
 
 /* Opens a pipe or terminal of the caller's anew, for writing without blocking, or duplicates what cannot be (*ours false). */
 int streams_open_out(int fd, bool *ours);

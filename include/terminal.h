@@ -8,6 +8,7 @@
 #define BIVY_TERMINAL_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/ioctl.h>
 
@@ -21,6 +22,7 @@ struct terminal {
     int signals;   /* signalfd: SIGWINCH, and with keys SIGTSTP and SIGCONT */
     int window;    /* the caller's descriptor whose size is the terminal's; -1: none, 80 by 24 */
     bool keys;     /* stdin is a terminal, and what is typed there goes to the command */
+    bool suspend;  /* Ctrl-Z was typed, and nobody inside stops for it */
     uint64_t told; /* sys_now() when the end of input was typed last; 0: never */
     bool by_line;  /* the terminal gave out whole lines then */
     struct winsize size;
@@ -46,8 +48,13 @@ int terminal_poll(const struct terminal *terminal);
 /* Takes the ends from the socket and looks what they are, takes the caller's terminal and tells the sandbox to go on. 1: master is
  * there; 0: not yet, or the sandbox is gone; -errno with *fault: it sent something else. */
 int terminal_receive(struct terminal *terminal, struct fault *fault);
-/* SIGWINCH, SIGTSTP and SIGCONT. */
-void terminal_serve(struct terminal *terminal);
+/* SIGWINCH, SIGTSTP and SIGCONT. True: bivy is to be stopped, by that or by Ctrl-Z; terminal_suspend is the next call. */
+bool terminal_serve(struct terminal *terminal);
+/* What was typed, on its way to the command. A command that leads its session is in an orphaned process group, which the kernel stops for
+ * no key (setpgid(2)): where it would have stopped otherwise, bivy is to be. */
+void terminal_typed(struct terminal *terminal, const char *keys, size_t count);
+/* Gives the terminal back and stops the process as Ctrl-Z does; once it is continued, and in the foreground, takes the terminal again. */
+void terminal_suspend(struct terminal *terminal);
 /* To be called again and again once the input has ended: the command reads an end of file, by line or not. */
 void terminal_end_input(struct terminal *terminal);
 /* The caller takes no more output: the command's session gets SIGHUP, as from a terminal that is gone. */

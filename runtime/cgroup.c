@@ -280,6 +280,12 @@ int cgroup_kill(const struct cgroup *cgroup)
     return result;
 }
 
+void cgroup_freeze(const struct cgroup *cgroup, bool still)
+{
+    if (cgroup->leaf >= 0)
+        sys_write_file(cgroup->leaf, "cgroup.freeze", still ? "1" : "0");
+}
+
 /* Only where every page is clean, as on FUSE: reclaim of pages that are not yet written waits for the disk, 100 ms and more (measured). */
 void cgroup_reclaim(const struct cgroup *cgroup)
 {

@@ -318,6 +318,8 @@ static int run_main(const struct spec *spec, const struct fault *early)
     }
     status = outcome_status(&outcome);
     by = outcome.answer_by ? outcome.answer_by : sys_now() + LAST_WORDS;
+    if (outcome.out.passed || outcome.err.passed)
+        report_after_command();
     timing_begin(&outcome.timing, TIMING_RECORD);
     if (tell_programs(spec, &host, &outcome, by) < 0)
         status = 125;

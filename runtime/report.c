@@ -275,6 +275,15 @@ int report_write(struct report *report, const char *where, const struct json *re
                       : 0;
 }
 
+/* CAN and ST end whatever sequence was begun, the rest undoes hidden letters and other alphabets (ECMA-48, ISO 2022). */
+static const char calm[] = "\030\033\\\033(B\017\033[m";
+static bool calm_first;
+
+void report_after_command(void)
+{
+    calm_first = isatty(STDERR_FILENO) == 1;
+}
+
 /* Names in our messages come from the caller, the workspace and the command: no byte of theirs may move a terminal. */
 static void put_coloured(const char *colour, const char *prefix, const char *text, uint64_t by)
 {
@@ -283,6 +292,9 @@ static void put_coloured(const char *colour, const char *prefix, const char *tex
 
     length += plain_text(text, strlen(text), line + length, sizeof line - 8 - length);
     length += (size_t)snprintf(line + length, sizeof line - length, "%s\n", *colour ? "\x1b[0m" : "");
+    if (calm_first)
+        put_patiently(STDERR_FILENO, calm, sizeof calm - 1, by);
+    calm_first = false;
     put_patiently(STDERR_FILENO, line, length, by);
 }
 

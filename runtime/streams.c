@@ -120,7 +120,7 @@ static void open_in(struct streams *streams, int out)
         sys_close(&streams->in.out);
 }
 
-/* The terminal is made inside, later: streams_attach. */
+/* The terminal is made inside, later. */
 static int open_terminal(const struct plan *plan, struct streams *streams, struct fault *fault)
 {
     open_out(&streams->out, 1, &streams->last);
@@ -131,16 +131,23 @@ static int open_terminal(const struct plan *plan, struct streams *streams, struc
     return terminal_open(plan->interactive, &streams->terminal, fault);
 }
 
-int streams_attach(const struct plan *plan, struct streams *streams, struct fault *fault)
+int streams_show(const struct plan *plan, struct streams *streams, struct fault *fault)
 {
-    int in = plan->interactive ? fcntl(streams->terminal.master, F_DUPFD_CLOEXEC, 3) : -1;
-
     streams->out.in = fcntl(streams->terminal.master, F_DUPFD_CLOEXEC, 3);
-    if (streams->out.in < 0 || (plan->interactive && in < 0))
-        return fault_set(fault, STAGE_STREAMS, errno, "raise the caller's limit of open files", "a descriptor cannot be duplicated");
     if (plan->interactive)
-        open_in(streams, in);
+        streams->in.out = fcntl(streams->terminal.master, F_DUPFD_CLOEXEC, 3);
+    if (streams->out.in < 0 || (plan->interactive && streams->in.out < 0))
+        return fault_set(fault, STAGE_STREAMS, errno, "raise the caller's limit of open files", "a descriptor cannot be duplicated");
     return 0;
+}
+
+void streams_listen(struct streams *streams)
+{
+    streams->listening = true;
+    if (streams->in.out < 0)
+        return;
+    open_in(streams, streams->in.out);
+    streams->in.keys = streams->terminal.keys ? &streams->terminal : NULL;
 }
 
 int streams_open(const struct plan *plan, struct streams *streams, struct fault *fault)
@@ -318,6 +325,8 @@ static bool copy_on(struct stream *stream)
     }
     stream->pending_to = take(stream, stream->pending, stream->head < CHUNK ? (size_t)stream->head : CHUNK);
     stream->seen += stream->pending_to;
+    if (stream->keys)
+        terminal_typed(stream->keys, stream->pending, stream->pending_to);
     if (stream->head != SPEC_UNLIMITED)
         stream->head -= stream->pending_to;
     return stream->pending_to > 0 && flush(stream);
@@ -394,7 +403,7 @@ static void serve_terminal(struct streams *streams)
         sys_close(&streams->in.in);
         sys_close(&streams->in.out);
         terminal_hang_up(&streams->terminal);
-    } else if (streams->in.out < 0) {
+    } else if (streams->listening && streams->in.out < 0) {
         terminal_end_input(&streams->terminal);
     }
 }
@@ -408,7 +417,7 @@ void streams_serve(struct streams *streams, const struct pollfd *fds, size_t cou
     if (concerns(&streams->in, fds, count))
         pump(&streams->in);
     /* The caller's end of file is the command's, once everything before it has been written. */
-    if (streams->in.in < 0 && streams->in.pending_from == streams->in.pending_to)
+    if (streams->in.in < 0 && (streams->listening || !streams->out.shown) && streams->in.pending_from == streams->in.pending_to)
         sys_close(&streams->in.out);
     if (streams->out.shown)
         serve_terminal(streams);

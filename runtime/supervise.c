@@ -218,6 +218,8 @@ static void on_message(struct run *run)
             run->outcome->ready_at = message.at;
             if (run->watcher->ready)
                 run->watcher->ready(run->watcher->data);
+            if (run->plan->tty)
+                streams_listen(run->streams);
             break;
         case MESSAGE_ENDED:
             run->outcome->have_status = true;
@@ -304,18 +306,32 @@ static void on_gone(struct run *run)
     }
 }
 
+/* Stopped by its user. What is inside stands still meanwhile, and that time is not the command's: nothing runs on without a supervisor. */
+static void step_aside(struct run *run)
+{
+    uint64_t began = sys_now();
+
+    if (run->phase != RUNNING)
+        return; /* it is about to end anyway */
+    cgroup_freeze(run->cgroup, true);
+    terminal_suspend(&run->streams->terminal);
+    cgroup_freeze(run->cgroup, false);
+    run->deadline += sys_now() - began;
+}
+
 static void on_terminal(struct run *run)
 {
     struct terminal *terminal = &run->streams->terminal;
     int result;
 
     if (terminal->handover < 0) {
-        terminal_serve(terminal);
+        if (terminal_serve(terminal))
+            step_aside(run);
         return;
     }
     result = terminal_receive(terminal, &run->outcome->fault);
     if (result > 0)
-        result = streams_attach(run->plan, run->streams, &run->outcome->fault);
+        result = streams_show(run->plan, run->streams, &run->outcome->fault);
     if (result < 0) { /* before the command exists: it waits for a word that does not come */
         run->failed = true;
         kill_all(run);
@@ -343,7 +359,7 @@ static int patience(const struct run *run, uint64_t now, uint64_t until)
         until = run->deadline;
     if (run->tick < until)
         until = run->tick;
-    if (run->plan->tty && run->streams->in.out < 0 && now + INPUT_STEP < until)
+    if (run->streams->listening && run->streams->in.out < 0 && now + INPUT_STEP < until)
         until = now + INPUT_STEP;
     if (run->oom_watch && now + OOM_STEP < until)
         until = now + OOM_STEP;
@@ -394,6 +410,8 @@ static void loop(struct run *run)
         if (streams_reach_terminal(run->streams, fds + STREAMS, count))
             run->watcher->output(run->watcher->data);
         streams_serve(run->streams, fds + STREAMS, count);
+        if (run->streams->terminal.suspend)
+            on_terminal(run);
         if (now >= run->tick)
             run->tick = run->watcher->tick(run->watcher->data, now);
         if (streams_over(run->streams, run->plan->output_limit))

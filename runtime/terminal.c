@@ -4,6 +4,8 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -183,31 +185,64 @@ int terminal_open(bool interactive, struct terminal *terminal, struct fault *fau
     return open_signals(terminal, fault);
 }
 
-/* The default action stops us where somebody can continue us, and does nothing else. What is inside runs on. */
-static void suspend(const struct terminal *terminal)
+/* The default action stops us where somebody can continue us, and does nothing else. */
+void terminal_suspend(struct terminal *terminal)
 {
     sigset_t stop, before;
 
     terminal_restore();
     sigemptyset(&stop);
     sigaddset(&stop, SIGTSTP);
-    raise(SIGTSTP);
+    kill(terminal->suspend ? 0 : getpid(), SIGTSTP); /* a key is for the whole job, as in `bivy run -it ... | tee log` */
+    terminal->suspend = false;
     sigprocmask(SIG_UNBLOCK, &stop, &before); /* here */
     sigprocmask(SIG_SETMASK, &before, NULL);
     terminal_take(terminal);
+    terminal_winch(terminal);
 }
 
-void terminal_serve(struct terminal *terminal)
+bool terminal_serve(struct terminal *terminal)
 {
     struct signalfd_siginfo info;
+    bool stop = terminal->suspend;
 
     while (read(terminal->signals, &info, sizeof info) == (ssize_t)sizeof info) {
         if (info.ssi_signo == SIGTSTP)
-            suspend(terminal);
+            stop = true;
         else if (info.ssi_signo == SIGCONT)
             terminal_take(terminal); /* after a SIGSTOP the shell has set it as it likes it */
         terminal_winch(terminal);
     }
+    return stop;
+}
+
+/* Does SIGTSTP have its default action there? A shell ignores it, an editor has a handler. */
+static bool stops(pid_t pid)
+{
+    static const char *const names[] = {"\nSigIgn:", "\nSigCgt:"};
+    char path[32], text[4096];
+
+    snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
+    if (sys_read_file(AT_FDCWD, path, text, sizeof text) <= 0)
+        return false;
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        const char *value = strstr(text, names[i]);
+        if (!value || strtoull(value + strlen(names[i]), NULL, 16) >> (SIGTSTP - 1) & 1)
+            return false;
+    }
+    return true;
+}
+
+void terminal_typed(struct terminal *terminal, const char *keys, size_t count)
+{
+    struct termios mode;
+    pid_t front = 0, leader = 0;
+
+    if (tcgetattr(terminal->master, &mode) < 0 || !(mode.c_lflag & ISIG) || mode.c_cc[VSUSP] == _POSIX_VDISABLE ||
+        !memchr(keys, mode.c_cc[VSUSP], count))
+        return;
+    if (ask(terminal->master, TIOCGPGRP, &front) == 0 && ask(terminal->master, TIOCGSID, &leader) == 0 && front == leader && leader > 0)
+        terminal->suspend = stops(leader);
 }
 
 /* ---- inside ---- */

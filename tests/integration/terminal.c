@@ -305,8 +305,10 @@ static void keys_reach_a_plain_command(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
         struct desk *desk = DESK(0);
-        ON(desk, "-it", "--", "sh", "-c", "echo up; exec sleep 1000");
-        expect(desk, "up\r\n");
+        ON(desk, "-it", "--", "cat");
+        AWAIT(is_raw(desk));
+        type(desk, "up\r");
+        expect(desk, "up\r\nup\r\n"); /* echo and answer */
         type(desk, keys[i].key);
         CHECK_ENDED(leave(desk), "signaled", 128 + keys[i].signal);
     }
@@ -524,6 +526,51 @@ static void stopped_and_continued(void **state)
     CHECK_WELL(leave(desk));
 }
 
+/* Ctrl-Z where nobody inside can stop: bivy does, with everything inside, and the time of the command stands still as well. */
+static void a_plain_command_is_suspended(void **state)
+{
+    struct desk *desk = DESK(.shell = true);
+    const struct result *result;
+    double typed;
+
+    (void)state;
+    ON(desk, "-it", "--timeout", "1500ms", "--", "sh", "-c", "echo up; while read -r word; do echo got $word; done; echo end");
+    expect(desk, "up\r\n");
+    type(desk, "one\r");
+    expect(desk, "got one\r\n");
+    type(desk, "\032");
+    expect_job(desk, text_format("stopped %d\n", SIGTSTP));
+    typed = now();
+    assert_true(same_settings(desk));
+    AWAIT(strstr(file_read(leaf_path(leaf_only(), CGROUP_V2, NULL, "cgroup.events"), NULL), "frozen 1"));
+    AWAIT(now() - typed > 2); /* longer than the command may take */
+    type(desk, "two\r");
+    session_kill(desk->session, SIGUSR1);
+    expect(desk, "got two\r\n");
+    AWAIT(strstr(file_read(leaf_path(leaf_only(), CGROUP_V2, NULL, "cgroup.events"), NULL), "frozen 0"));
+    type(desk, "\004");
+    expect(desk, "end\r\n");
+    result = leave(desk);
+    CHECK_WELL(result);
+}
+
+/* Stopped for good: what is frozen dies with bivy all the same. */
+static void killed_while_suspended(void **state)
+{
+    struct desk *desk = DESK(.shell = true);
+
+    (void)state;
+    ON(desk, "-it", "--", "sh", "-c", "echo up; exec sleep 1000");
+    expect(desk, "up\r\n");
+    type(desk, "\032");
+    expect_job(desk, text_format("stopped %d\n", SIGTSTP));
+    bivy_was_killed = true;
+    kill(job_of(desk), SIGKILL);
+    session_kill(desk->session, SIGUSR1);
+    CHECK(&desk->session->result, leave(desk)->status == 128 + SIGKILL);
+    AWAIT((session_finish(session_start(HOW(.verb = "clean"), (const char *const[]){NULL})), leaf_count() == 0));
+}
+
 /* ---- -t without a terminal ---- */
 
 static int full_pipe(const char *text)
@@ -658,17 +705,38 @@ static void names_move_no_terminal(void **state)
     check_harmless(RUN(HOW(.workspace = workspace), "--", "./evil" EVIL));
 }
 
+/* A sequence that the command left unfinished would swallow what bivy says, and letters that it hid would hide it. */
+static void unfinished_sequences_swallow_nothing(void **state)
+{
+    static const char *const options[] = {"-it", "-t", "-i"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
+        struct desk *desk = DESK(0);
+        ON(desk, options[i], "--summary", "--", "printf", "%b", "\\033[8m\\033]0;");
+        expect(desk, "\033[8m\033]0;\030\033\\\033(B\017\033[mbivy: exited 0");
+        CHECK_WELL(leave(desk));
+        desk = DESK(0); /* nothing was written: nothing is undone */
+        ON(desk, options[i], "--summary", "--", "true");
+        expect(desk, "bivy: exited 0");
+        CHECK_WELL(leave(desk));
+        assert_null(strchr(desk->screen, '\033'));
+    }
+}
+
 /* `bivy plan` is read on terminals as well. */
 static void a_plan_moves_no_terminal(void **state)
 {
     const struct result *result = RUN(HOW(.verb = "plan"), "--env", "A=" EVIL, "--", EVIL);
 
     (void)state;
-    CHECK(result, result->status == 0);
+    CHECK(result, result->status == 0 && strstr(result->out, "\"stdin\":\"/dev/null\""));
     for (const char *at = result->out; *at; at++) {
         unsigned char byte = (unsigned char)*at;
         CHECK(result, (byte == '\n' && !at[1]) || (byte >= 0x20 && byte != 0x7f && (byte != 0xc2 || (unsigned char)at[1] >= 0xa0)));
     }
+    result = RUN(HOW(.verb = "plan"), "-it", "--", "true");
+    CHECK(result, strstr(result->out, "\"stdin\":\"terminal\""));
 }
 
 int main(int argc, char **argv)
@@ -687,6 +755,8 @@ int main(int argc, char **argv)
         TEST(a_terminal_that_goes_away),
         TEST(the_background_waits),
         TEST(stopped_and_continued),
+        TEST(a_plain_command_is_suspended),
+        TEST(killed_while_suspended),
         TEST(pipes_outside),
         TEST(closed_and_opened_anew),
         TEST(limits_of_the_one_stream),
@@ -694,6 +764,7 @@ int main(int argc, char **argv)
         TEST(a_reader_that_goes_away),
         TEST(not_for_the_selftest),
         TEST(names_move_no_terminal),
+        TEST(unfinished_sequences_swallow_nothing),
         TEST(a_plan_moves_no_terminal),
     };
 

@@ -197,6 +197,7 @@ static void verbs(void **state)
     assert_int_equal(spec.verb, VERB_SELFTEST);
     assert_string_equal(spec.argv[0], "selftest"); /* what the record shows as its command */
     bad(ARGS("selftest", "x"), "x");
+    bad(ARGS("selftest", "--tty"), "--tty"); /* its words are for programs */
     good(ARGS("help"));
     assert_int_equal(spec.verb, VERB_HELP);
     good(ARGS("--help"));
