@@ -281,7 +281,16 @@ static bool calm_first;
 
 void report_after_command(void)
 {
-    calm_first = isatty(STDERR_FILENO) == 1;
+    const char *terminal = getenv("TERM");
+
+    calm_first = isatty(STDERR_FILENO) == 1 && !(terminal && !strcmp(terminal, "dumb"));
+}
+
+static void be_calm(uint64_t by)
+{
+    if (calm_first)
+        put_patiently(STDERR_FILENO, calm, sizeof calm - 1, by);
+    calm_first = false;
 }
 
 /* Names in our messages come from the caller, the workspace and the command: no byte of theirs may move a terminal. */
@@ -292,9 +301,7 @@ static void put_coloured(const char *colour, const char *prefix, const char *tex
 
     length += plain_text(text, strlen(text), line + length, sizeof line - 8 - length);
     length += (size_t)snprintf(line + length, sizeof line - length, "%s\n", *colour ? "\x1b[0m" : "");
-    if (calm_first)
-        put_patiently(STDERR_FILENO, calm, sizeof calm - 1, by);
-    calm_first = false;
+    be_calm(by);
     put_patiently(STDERR_FILENO, line, length, by);
 }
 
@@ -350,8 +357,10 @@ void report_summary(const struct spec *spec, const struct plan *plan, const stru
 
     if (!spec->summary && by > sys_now() + UNASKED)
         by = sys_now() + UNASKED;
-    if (within_line && isatty(STDERR_FILENO))
+    if (within_line && isatty(STDERR_FILENO)) {
+        be_calm(by);
         put_patiently(STDERR_FILENO, "\n", 1, by);
+    }
     for (size_t i = 0; i < count; i++)
         put_coloured(colour ? colours[lines[i].tone] : "", "", lines[i].text, by);
 }

@@ -217,6 +217,15 @@ static char *on_terminal(const char *const *environment, const char *const *word
     return text;
 }
 
+/* What the command may have begun on the terminal is ended before the first word of bivy's. */
+static const char *after_calm(const char *text)
+{
+    static const char calm[] = "\030\033\\\033(B\017\033[m";
+
+    assert_true(!strncmp(text, calm, sizeof calm - 1));
+    return text + sizeof calm - 1;
+}
+
 static void a_terminal_gets_a_summary(void **state)
 {
     static const char *const colour[] = {"PATH=/usr/bin:/bin", "TERM=xterm", NULL},
@@ -231,6 +240,8 @@ static void a_terminal_gets_a_summary(void **state)
     assert_true(strchr(text, '\n') == text + strlen(text) - 1); /* one line */
     text = on_terminal(none, WORDS("--", "true"), &status);
     assert_true(!strncmp(text, "bivy: exited 0, ", 16) && !strchr(text, '\x1b'));
+    text = on_terminal(none, WORDS("--", "sh", "-c", "printf '\\033]0;' >&2"), &status); /* of which the terminal would wait for the end */
+    assert_true(!strncmp(text, "\033]0;", 4) && !strncmp(after_calm(text + 4), "\r\nbivy: exited 0, ", 18));
     text = on_terminal(dumb, WORDS("--", "false"), &status);
     assert_true(!strncmp(text, "bivy: exited 1, ", 16) && !strchr(text, '\x1b') && strchr(text, '\n') != text + strlen(text) - 1);
     text = on_terminal(colour, WORDS("--quiet", "--", "true"), &status);

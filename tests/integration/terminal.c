@@ -228,7 +228,7 @@ static void the_command_has_a_terminal(void **state)
                                        "isolation.network_links", "isolation.descriptors"};
 
     (void)state;
-    ON(desk, "-it", "--", "sh", "-c",
+    ON(desk, "-itq", "--", "sh", "-c",
        "tty; test -t 0 && test -t 1 && test -t 2 && echo all three; stty size; (: < /dev/tty) && echo its own; echo err >&2; "
        "echo fds $(ls /proc/self/fd | tr '\\n' ' '); echo pts $(ls /dev/pts); exit 3");
     expect(desk, "pts 0 ptmx\r\n");
@@ -714,7 +714,7 @@ static void unfinished_sequences_swallow_nothing(void **state)
     for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
         struct desk *desk = DESK(0);
         ON(desk, options[i], "--summary", "--", "printf", "%b", "\\033[8m\\033]0;");
-        expect(desk, "\033[8m\033]0;\030\033\\\033(B\017\033[mbivy: exited 0");
+        expect(desk, "\033[8m\033]0;\030\033\\\033(B\017\033[m\r\nbivy: exited 0");
         CHECK_WELL(leave(desk));
         desk = DESK(0); /* nothing was written: nothing is undone */
         ON(desk, options[i], "--summary", "--", "true");

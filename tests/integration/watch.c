@@ -72,6 +72,9 @@ static void look(struct terminal *terminal)
         terminal->memory = true;
 }
 
+/* What ends whatever the command has begun, before bivy's own words. */
+static const char calm[] = "\030\033\\\033(B\017\033[m";
+
 static void feed(struct terminal *terminal, const char *bytes, size_t length)
 {
     for (size_t i = 0; i < length; i++) {
@@ -79,6 +82,8 @@ static void feed(struct terminal *terminal, const char *bytes, size_t length)
             terminal->at = 0;
         } else if (bytes[i] == '\n') {
             end_of_line(terminal);
+        } else if (i + sizeof calm - 1 <= length && !memcmp(bytes + i, calm, sizeof calm - 1)) {
+            i += sizeof calm - 2;
         } else if (bytes[i] == '\x1b') {
             assert_true(i + 2 < length && !memcmp(bytes + i, "\x1b[K", 3)); /* no other is known here */
             memset(terminal->line + terminal->at, 0, sizeof terminal->line - terminal->at);
