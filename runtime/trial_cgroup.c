@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -118,13 +119,29 @@ static void by_hand(const struct trial *trial, const struct hierarchies *cgroups
     add(text, size, "/shell/cgroup.procs'");
 }
 
+/* Every hierarchy that is mounted read-only, mounted as it must be. */
+static void writable(const struct hierarchies *cgroups, char *text, size_t size)
+{
+    const char *mounts[1 + CONTROLLER_COUNT] = {cgroups->v2.mount};
+    struct statvfs now;
+
+    for (int c = 0; c < CONTROLLER_COUNT; c++)
+        mounts[1 + c] = cgroups->v1[c].mount;
+    add(text, size, "sh -c 'true");
+    for (int i = 0; i < 1 + CONTROLLER_COUNT; i++)
+        if (*mounts[i] && statvfs(mounts[i], &now) == 0 && now.f_flag & ST_RDONLY) {
+            add(text, size, " && mount -o remount,bind,rw ");
+            add_path(text, size, mounts[i], "");
+        }
+    add(text, size, "'");
+}
+
 static void not_ours(struct trial *trial, const struct hierarchies *cgroups, const struct fault *fault)
 {
     char text[700] = "";
 
     if (fault->errnum == EROFS && trial->setting->where & AT_ROOT) {
-        add(text, sizeof text, "mount -o remount,rw ");
-        mends_word(text, sizeof text, cgroups->v2.mount);
+        writable(cgroups, text, sizeof text);
     } else if (fault->stage == STAGE_OPTIONS) {
         trial_fault(trial, TRIAL_MISSING, MEND_NONE, NULL, fault);
         return;
