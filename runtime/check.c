@@ -231,7 +231,7 @@ static char *for_people(const struct setting *setting, const struct result *resu
         put(&text, ", in a container of ");
         put(&text, setting->container);
     }
-    put(&text, setting->where & AT_ROOT ? ", as root" : ", as an ordinary user");
+    put(&text, setting->where & AT_ROOT ? ", as root" : setting->uid == 0 ? ", as root without root's capabilities" : ", as an ordinary user");
     end_line(&text);
     if (text.failed) {
         free(text.bytes);

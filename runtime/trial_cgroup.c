@@ -381,12 +381,20 @@ void trial_readings(struct trial *trial)
         result = cgroup_limit(&leaf.draft.plan, &leaf.cgroup, &fault);
     if (result == 0)
         readings_take(&leaf.cgroup, &readings);
+    unsigned lost = leaf.cgroup.missing;
     if (!remove_leaf(trial, &leaf))
         return;
     if (result < 0) {
         not_ours(trial, &leaf.draft.facts.cgroups, &fault);
         return;
     }
+    for (int c = 0; c < CONTROLLER_COUNT; c++)
+        if (lost & 1u << c) { /* it tells nothing of what it does not have: what is wrong is that */
+            trial->number = c == CONTROLLER_MEMORY ? LIMIT_MEMORY : c == CONTROLLER_CPU ? LIMIT_CPU : LIMIT_PIDS;
+            trial_limit(trial);
+            trial->answer->state = TRIAL_DEGRADED;
+            return;
+        }
     const struct {
         bool have;
         const char *name;
