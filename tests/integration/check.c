@@ -23,6 +23,12 @@
 
 #include "harness.h"
 
+#ifdef TEST_SANITIZED
+#define SANITIZED true
+#else
+#define SANITIZED false
+#endif
+
 /* Over all tests of this executable: what was answered, and which need was seen to be wanting. */
 static char *answers[160];
 static size_t answer_count;
@@ -56,7 +62,8 @@ static struct result *judge(const struct result *raw)
     const char *worst = "ok", *error = NULL;
 
     *result = *raw;
-    CHECK(raw, !raw->killed && (raw->status == 0 || raw->status == 1) && raw->err_length == 0);
+    CHECK(raw, !raw->killed && (raw->status == 0 || raw->status == 1));
+    CHECK(raw, raw->err_length == 0 || SANITIZED); /* a sanitizer misses /proc and says so */
     answers[answer_count++] = strdup(raw->out);
     result->record = reader_parse(raw->out, raw->out_length, &error);
     if (!result->record)
@@ -287,6 +294,8 @@ static void calls_refused(void **unused)
     (void)unused;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i += step) {
         struct refusal row = rows[i];
+        if (SANITIZED && row.number == SYS_prlimit64)
+            continue; /* its own start needs that */
         const struct result *result = check_host(HOW(.last = refuse, .data = &row));
         for (size_t n = 0; n < 5 && row.needs[n]; n++) {
             MISSING(result, row.needs[n], NULL);
@@ -369,7 +378,7 @@ static void namespaces_used_up(void **unused)
     MISSING(result, "user-namespace", "sysctl -w user.max_user_namespaces=");
     MISSING(result, "namespace-limits", "sysctl -w user.max_user_namespaces=");
     MISSING(result, "ids", "sysctl -w user.max_user_namespaces="); /* not tried: it needs the other */
-    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i += getenv("BIVY_VM") ? 3 : 1) { /* slow there, and the kernels agree */
         const char *name = text_format("%s-namespace", kinds[i]), *mend = text_format("sysctl -w user.max_%s_namespaces=", kinds[i]);
         counted = (struct counted){kinds[i], "0"};
         result = check_host(HOW(.prepare = enter_counted, .data = &counted));
@@ -899,6 +908,31 @@ static void a_workspace_mounted_read_only(void **unused)
     DEGRADED(result, "workspace-mount", text_format("mount -o remount,rw %s", workspace));
 }
 
+/* FUSE as it is by default for whoever mounts it: for nobody else. */
+static void a_workspace_without_allow_other(void **unused)
+{
+    const char *from = workspace_make(), *at = directory_make("mount", 0, 0755), *text;
+    const struct result *result;
+    pid_t server;
+
+    (void)unused;
+    if (access("/usr/bin/bindfs", X_OK) || access("/dev/fuse", R_OK))
+        return;
+    server = fork();
+    if (server == 0) {
+        execl("/usr/bin/bindfs", "bindfs", "-f", "--no-allow-other", from, at, (char *)NULL);
+        _exit(127);
+    }
+    AWAIT(strstr(file_read("/proc/self/mountinfo", NULL), at));
+    result = check_with(HOW(0), WORDS("--workspace", at));
+    umount2(at, MNT_DETACH);
+    waitpid(server, NULL, 0);
+    DEGRADED(result, "workspace-mount", "allow_other");
+    text = reader_at(need(result, "workspace-mount"), "mend")->text;
+    CHECK(result, strstr(text, at));
+    MISSING(result, "sandbox", NULL);
+}
+
 /* ---- all of them together ---- */
 
 static void every_answer_fits_the_schema(void **unused)
@@ -989,6 +1023,7 @@ int main(int argc, char **argv)
         TEST(a_rootfs_that_does_not_answer),
         TEST(workspaces),
         TEST(a_workspace_mounted_read_only),
+        TEST_ROOT(a_workspace_without_allow_other),
         TEST(every_need_was_seen_wanting), /* these two last: of all that came before */
         TEST(every_answer_fits_the_schema),
     };
