@@ -35,7 +35,7 @@ static const struct need {
     {"pidfd",             "clone3, pidfds",                  trial_pidfd,           NULL, 0},
     {"close-range",       "close_range",                     trial_close_range,     NULL, 0},
     {"openat2",           "openat2",                         trial_openat2,         "proc", 0},
-    {"user-namespace",    "user namespaces",                 trial_user,            NULL, USER},
+    {"user-namespace",    "user namespaces",                 trial_user,            "proc", USER},
     {"namespace-limits",  "user.max_*_namespaces",           trial_limits,          "proc", 0},
     {"ids",               "free ids to map",                 trial_ids,             "user-namespace", 0},
     {"capabilities",      "capabilities inside",             trial_capabilities,    "ids", 0},
@@ -231,7 +231,7 @@ static char *for_people(const struct setting *setting, const struct result *resu
         put(&text, ", in a container of ");
         put(&text, setting->container);
     }
-    put(&text, setting->where & AT_ROOT ? ", as root" : ", as an ordinary user");
+    put(&text, setting->where & AT_ROOT ? ", as root" : setting->uid == 0 ? ", as root without root's capabilities" : ", as an ordinary user");
     end_line(&text);
     if (text.failed) {
         free(text.bytes);

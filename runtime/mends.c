@@ -78,6 +78,7 @@ static const struct row {
     {MEND_MASKED, AT_KUBERNETES, "in the pod's spec: securityContext: {procMount: Unmasked}"},
     {MEND_MASKED, 0, "!unshare -m sh -c 'mount -t proc proc /proc && exec bivy check'"},
 
+    {MEND_CGROUP2, AT_CONTAINER | AT_ROOT, "sh -c 'mkdir -p /run/cgroup2 && mount -t cgroup2 cgroup2 /run/cgroup2'"}, /* /sys is read-only */
     {MEND_CGROUP2, AT_DOCKER, "docker" PRIVILEGED},
     {MEND_CGROUP2, AT_PODMAN, "podman" PRIVILEGED},
     {MEND_CGROUP2, AT_KUBERNETES, KUBE},
@@ -86,8 +87,8 @@ static const struct row {
     {MEND_CGROUP2, 0, "!sh -c 'mkdir -p @ && mount -t cgroup2 cgroup2 @'"},
 
     {MEND_HYBRID, AT_WSL, WSL("cgroup_no_v1=all")},
-    {MEND_HYBRID, AT_ALPINE, "^sh -c \"sed -i 's/^#*rc_cgroup_mode=.*/rc_cgroup_mode=unified/' /etc/rc.conf && rc-update add cgroups && reboot\""},
     {MEND_HYBRID, AT_CONTAINER, "on the container's host: boot with systemd.unified_cgroup_hierarchy=1"},
+    {MEND_HYBRID, AT_ALPINE, "^sh -c \"sed -i 's/^#*rc_cgroup_mode=.*/rc_cgroup_mode=unified/' /etc/rc.conf && rc-update add cgroups && reboot\""},
     {MEND_HYBRID, AT_SYSTEMD | AT_DEBIAN, GRUB("systemd.unified_cgroup_hierarchy=1")},
     {MEND_HYBRID, AT_SYSTEMD | AT_FEDORA, GRUBBY("systemd.unified_cgroup_hierarchy=1")},
     {MEND_HYBRID, AT_SYSTEMD, "boot with systemd.unified_cgroup_hierarchy=1 on the kernel's command line"},

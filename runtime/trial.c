@@ -237,14 +237,20 @@ void trial_refused(struct trial *trial, int error, uint64_t flags)
 static uint64_t an_id(const char *path)
 {
     char text[4096];
-    unsigned long long first, outside, count;
     uint64_t found = 0;
 
     if (sys_read_file(AT_FDCWD, path, text, sizeof text) <= 0)
         return 0;
-    for (const char *line = text; line && *line; line = strchr(line, '\n') ? strchr(line, '\n') + 1 : NULL)
-        if (sscanf(line, "%llu %llu %llu", &first, &outside, &count) == 3 && count > 0 && first + count - 1 > found)
+    for (char *at = text; *at;) { /* first, outside, count: user_namespaces(7) */
+        uint64_t first = strtoull(at, &at, 10), count;
+        strtoull(at, &at, 10);
+        count = strtoull(at, &at, 10);
+        if (*at != '\n')
+            break;
+        at++;
+        if (count > 0 && first + count - 1 > found)
             found = first + count - 1;
+    }
     return found;
 }
 

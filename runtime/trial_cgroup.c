@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -118,13 +119,29 @@ static void by_hand(const struct trial *trial, const struct hierarchies *cgroups
     add(text, size, "/shell/cgroup.procs'");
 }
 
+/* Every hierarchy that is mounted read-only, mounted as it must be. */
+static void writable(const struct hierarchies *cgroups, char *text, size_t size)
+{
+    const char *mounts[1 + CONTROLLER_COUNT] = {cgroups->v2.mount};
+    struct statvfs now;
+
+    for (int c = 0; c < CONTROLLER_COUNT; c++)
+        mounts[1 + c] = cgroups->v1[c].mount;
+    add(text, size, "sh -c 'true");
+    for (int i = 0; i < 1 + CONTROLLER_COUNT; i++)
+        if (*mounts[i] && statvfs(mounts[i], &now) == 0 && now.f_flag & ST_RDONLY) {
+            add(text, size, " && mount -o remount,bind,rw ");
+            add_path(text, size, mounts[i], "");
+        }
+    add(text, size, "'");
+}
+
 static void not_ours(struct trial *trial, const struct hierarchies *cgroups, const struct fault *fault)
 {
     char text[700] = "";
 
     if (fault->errnum == EROFS && trial->setting->where & AT_ROOT) {
-        add(text, sizeof text, "mount -o remount,rw ");
-        mends_word(text, sizeof text, cgroups->v2.mount);
+        writable(cgroups, text, sizeof text);
     } else if (fault->stage == STAGE_OPTIONS) {
         trial_fault(trial, TRIAL_MISSING, MEND_NONE, NULL, fault);
         return;
@@ -364,12 +381,20 @@ void trial_readings(struct trial *trial)
         result = cgroup_limit(&leaf.draft.plan, &leaf.cgroup, &fault);
     if (result == 0)
         readings_take(&leaf.cgroup, &readings);
+    unsigned lost = leaf.cgroup.missing;
     if (!remove_leaf(trial, &leaf))
         return;
     if (result < 0) {
         not_ours(trial, &leaf.draft.facts.cgroups, &fault);
         return;
     }
+    for (int c = 0; c < CONTROLLER_COUNT; c++)
+        if (lost & 1u << c) { /* it tells nothing of what it does not have: what is wrong is that */
+            trial->number = c == CONTROLLER_MEMORY ? LIMIT_MEMORY : c == CONTROLLER_CPU ? LIMIT_CPU : LIMIT_PIDS;
+            trial_limit(trial);
+            trial->answer->state = TRIAL_DEGRADED;
+            return;
+        }
     const struct {
         bool have;
         const char *name;

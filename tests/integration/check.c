@@ -23,6 +23,12 @@
 
 #include "harness.h"
 
+#ifdef TEST_SANITIZED
+#define SANITIZED true
+#else
+#define SANITIZED false
+#endif
+
 /* Over all tests of this executable: what was answered, and which need was seen to be wanting. */
 static char *answers[160];
 static size_t answer_count;
@@ -56,7 +62,8 @@ static struct result *judge(const struct result *raw)
     const char *worst = "ok", *error = NULL;
 
     *result = *raw;
-    CHECK(raw, !raw->killed && (raw->status == 0 || raw->status == 1) && raw->err_length == 0);
+    CHECK(raw, !raw->killed && (raw->status == 0 || raw->status == 1));
+    CHECK(raw, raw->err_length == 0 || SANITIZED); /* a sanitizer misses /proc and says so */
     answers[answer_count++] = strdup(raw->out);
     result->record = reader_parse(raw->out, raw->out_length, &error);
     if (!result->record)
@@ -143,6 +150,33 @@ static void must(bool well)
 {
     if (!well)
         _exit(98);
+}
+
+/* The thing taken away, then what the answer says done about it by root, in the same place: now it is there. */
+struct repair {
+    const struct how *how;
+    const char *command;
+};
+
+static void break_and_mend(void *data)
+{
+    const struct repair *repair = data;
+
+    repair->how->prepare(repair->how->data);
+    must(!system(repair->command));
+}
+
+static void check_mends(const struct how *how, const struct result *before, const char *name)
+{
+    struct repair repair = {how, text_format("(%s) >%s/said", command_of(before, name), harness.tmp)};
+    struct how with = *how;
+    const struct result *after;
+
+    with.prepare = break_and_mend;
+    with.data = &repair;
+    after = check_host(&with);
+    if (!strcmp(reader_at(need(after, name), "state")->text, "missing"))
+        harness_complain(after, text_format("\"%s\" mends %s", repair.command, name), __FILE__, __LINE__);
 }
 
 /* ---- everything is there ---- */
@@ -260,6 +294,8 @@ static void calls_refused(void **unused)
     (void)unused;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i += step) {
         struct refusal row = rows[i];
+        if (SANITIZED && row.number == SYS_prlimit64)
+            continue; /* its own start needs that */
         const struct result *result = check_host(HOW(.last = refuse, .data = &row));
         for (size_t n = 0; n < 5 && row.needs[n]; n++) {
             MISSING(result, row.needs[n], NULL);
@@ -342,7 +378,7 @@ static void namespaces_used_up(void **unused)
     MISSING(result, "user-namespace", "sysctl -w user.max_user_namespaces=");
     MISSING(result, "namespace-limits", "sysctl -w user.max_user_namespaces=");
     MISSING(result, "ids", "sysctl -w user.max_user_namespaces="); /* not tried: it needs the other */
-    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i += getenv("BIVY_VM") ? 3 : 1) { /* slow there, and the kernels agree */
         const char *name = text_format("%s-namespace", kinds[i]), *mend = text_format("sysctl -w user.max_%s_namespaces=", kinds[i]);
         counted = (struct counted){kinds[i], "0"};
         result = check_host(HOW(.prepare = enter_counted, .data = &counted));
@@ -350,6 +386,8 @@ static void namespaces_used_up(void **unused)
         MISSING(result, name, mend);
         MISSING(result, "namespace-limits", mend);
         MISSING(result, "sandbox", NULL);
+        if (i == 0 && command_of(result, name)[0] == 's') /* not in a container, whose host it is for */
+            check_mends(HOW(.prepare = enter_counted, .data = &counted), result, name);
     }
     counted = (struct counted){"uts", "20"};
     result = check_host(HOW(.prepare = enter_counted, .data = &counted));
@@ -452,6 +490,7 @@ static void no_proc(void **unused)
     MISSING(result, "proc", "mount -t proc proc /proc");
     MISSING(result, "cgroup2", "mount -t proc proc /proc");
     MISSING(result, "sandbox", "mount -t proc proc /proc");
+    check_mends(HOW(.prepare = without_proc), result, "proc");
 }
 
 struct over {
@@ -477,6 +516,7 @@ static void a_masked_proc(void **unused)
     (void)unused;
     MISSING(result, "procfs", "/proc/cpuinfo");
     CHECK(result, !strcmp(command_of(result, "procfs"), "umount /proc/cpuinfo"));
+    check_mends(HOW(.prepare = bind_over, .data = &over), result, "procfs");
     MISSING(result, "sandbox", NULL);
 }
 
@@ -491,7 +531,9 @@ static void devices_and_log(void **unused)
     result = check_host(HOW(.prepare = bind_over, .data = &over));
     MISSING(result, "devices", "mknod -m 666 /dev/full c 1 7");
     over = (struct over){"/dev", "/dev", MS_NODEV};
-    MISSING(check_host(HOW(.prepare = bind_over, .data = &over)), "devices", "mount -o remount,dev /dev");
+    result = check_host(HOW(.prepare = bind_over, .data = &over));
+    MISSING(result, "devices", "mount -o remount,dev /dev");
+    check_mends(HOW(.prepare = bind_over, .data = &over), result, "devices");
     if (access("/dev/kmsg", F_OK))
         return; /* then it was seen as wanting already */
     over = (struct over){"/dev/null", "/dev/kmsg", 0};
@@ -554,6 +596,38 @@ static void read_only_cgroups(void *data)
     each_mount(make_read_only);
 }
 
+static void make_v1_read_only(const char *where, const char *type)
+{
+    if (!strcmp(type, "cgroup"))
+        make_read_only(where, type);
+}
+
+static void read_only_v1(void *data)
+{
+    (void)data;
+    own_mounts();
+    each_mount(make_v1_read_only);
+}
+
+/* The leaf is made in v2 first. What fails in v1 must not leave it there: the harness looks. */
+static void v1_read_only(void **unused)
+{
+    const struct result *result;
+
+    (void)unused;
+    if (!*harness.mount[CGROUP_MEMORY] && !*harness.mount[CGROUP_CPU] && !*harness.mount[CGROUP_PIDS])
+        return;
+    check_refused(RUN(HOW(.prepare = read_only_v1), "--", "true"), "cgroup", "cannot be used");
+    assert_int_equal(leaf_count(), 0);
+    result = check_host(HOW(.prepare = read_only_v1));
+    OK(result, "cgroup-parent");
+    if (*harness.mount[CGROUP_MEMORY]) {
+        MISSING(result, "memory-limit", harness.user ? "mkdir -p" : harness.mount[CGROUP_MEMORY]);
+        if (!harness.user)
+            check_mends(HOW(.prepare = read_only_v1), result, "memory-limit");
+    }
+}
+
 static void cgroups_gone_or_read_only(void **unused)
 {
     const struct result *result = check_host(HOW(.prepare = without_cgroup2));
@@ -563,9 +637,13 @@ static void cgroups_gone_or_read_only(void **unused)
     CHECK(result, strstr(reader_at(need(result, "cgroup2"), "mend")->text, "cgroup"));
     MISSING(result, "cgroup-parent", NULL);
     OK(result, "mount-calls");
+    if (strstr(reader_at(need(result, "cgroup2"), "mend")->text, "mount -t cgroup2"))
+        check_mends(HOW(.prepare = without_cgroup2), result, "cgroup2");
     result = check_host(HOW(.prepare = read_only_cgroups));
-    MISSING(result, "cgroup-parent", harness.user ? "mkdir -p" : "mount -o remount,rw ");
+    MISSING(result, "cgroup-parent", harness.user ? "mkdir -p" : "mount -o remount,bind,rw ");
     MISSING(result, "memory-limit", NULL);
+    if (!harness.user)
+        check_mends(HOW(.prepare = read_only_cgroups), result, "cgroup-parent");
 }
 
 /* One controller lost: on v1 its hierarchy's parent is no cgroup, on v2 nobody can hand it on. */
@@ -742,6 +820,7 @@ static void a_rootfs_that_will_not_do(void **unused)
     MISSING(check_host(HOW(.rootfs = path_join(place, "file"))), "rootfs", "name a directory");
     result = check_host(HOW(.prepare = bind_over, .data = &over));
     MISSING(result, "rootfs-safe", "mount -o remount,exec ");
+    check_mends(HOW(.prepare = bind_over, .data = &over), result, "rootfs-safe");
     assert_int_equal(chmod(path_join(rootfs, "bin"), 0777), 0);
     result = check_host(HOW(.rootfs = rootfs));
     DEGRADED(result, "rootfs-safe", text_format("chmod -R go-w %s", rootfs));
@@ -829,6 +908,31 @@ static void a_workspace_mounted_read_only(void **unused)
     DEGRADED(result, "workspace-mount", text_format("mount -o remount,rw %s", workspace));
 }
 
+/* FUSE as it is by default for whoever mounts it: for nobody else. */
+static void a_workspace_without_allow_other(void **unused)
+{
+    const char *from = workspace_make(), *at = directory_make("mount", 0, 0755), *text;
+    const struct result *result;
+    pid_t server;
+
+    (void)unused;
+    if (access("/usr/bin/bindfs", X_OK) || access("/dev/fuse", R_OK))
+        return;
+    server = fork();
+    if (server == 0) {
+        execl("/usr/bin/bindfs", "bindfs", "-f", "--no-allow-other", from, at, (char *)NULL);
+        _exit(127);
+    }
+    AWAIT(strstr(file_read("/proc/self/mountinfo", NULL), at));
+    result = check_with(HOW(0), WORDS("--workspace", at));
+    umount2(at, MNT_DETACH);
+    waitpid(server, NULL, 0);
+    DEGRADED(result, "workspace-mount", "allow_other");
+    text = reader_at(need(result, "workspace-mount"), "mend")->text;
+    CHECK(result, strstr(text, at));
+    MISSING(result, "sandbox", NULL);
+}
+
 /* ---- all of them together ---- */
 
 static void every_answer_fits_the_schema(void **unused)
@@ -909,6 +1013,7 @@ int main(int argc, char **argv)
         TEST(devices_and_log),
         TEST(a_low_hard_limit),
         TEST(cgroups_gone_or_read_only),
+        TEST(v1_read_only),
         TEST(limits_that_cannot_be_had),
         TEST(cgroup_parents),
         TEST(a_threaded_parent),
@@ -918,6 +1023,7 @@ int main(int argc, char **argv)
         TEST(a_rootfs_that_does_not_answer),
         TEST(workspaces),
         TEST(a_workspace_mounted_read_only),
+        TEST_ROOT(a_workspace_without_allow_other),
         TEST(every_need_was_seen_wanting), /* these two last: of all that came before */
         TEST(every_answer_fits_the_schema),
     };
