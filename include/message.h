@@ -31,6 +31,7 @@ struct ended {
     uint32_t scratch_seen; /* the following are known */
     uint64_t scratch_bytes, scratch_inodes; /* in use */
     uint32_t scratch_full; /* no block or no inode is left */
+    uint64_t unreachable;  /* network_unreachable() where the command failed, else UINT64_MAX */
 };
 
 enum message_kind {

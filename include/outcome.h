@@ -5,6 +5,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "autopsy.h"
+#include "explain.h"
 #include "readings.h"
 #include "fault.h"
 #include "message.h"
@@ -46,6 +48,10 @@ struct outcome {
         uint64_t files, ns; /* brought to the server, and how long it took */
         int error;          /* errno: 0 all of them; ETIMEDOUT: out of time */
     } sync;
+    struct autopsy *autopsy; /* taken at a timeout and when the run was cancelled, else NULL. Owned: free() */
+    bool have_unreachable; /* asked only where the command failed */
+    uint64_t unreachable;  /* what it wanted to send and had no route for */
+    struct explain *explain; /* NULL without --explain; owned by main */
     struct timing timing;
     char residue[256]; /* "" or what could not be removed and why */
 };

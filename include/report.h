@@ -36,10 +36,15 @@ void report_release(struct report *report);
 
 /* "bivy: stage: what (errno)" and the hint, on stderr; control characters made harmless. */
 void report_fault(const struct fault *fault, uint64_t by);
+/* May this process write to the terminal without being stopped for it (SIGTTOU)? */
+bool report_in_front(int terminal);
 /* Are people to be told what became of the run? With --summary, and without asking where stderr is a terminal. */
 bool report_for_people(const struct spec *spec);
-/* One line for people, or a short block where something went wrong; in colour on a terminal. */
-void report_summary(const struct spec *spec, const struct plan *plan, const struct outcome *outcome, uint64_t by);
+/* One line for people, or a short block where something went wrong; in colour on a terminal. within_line: the command has left the
+ * cursor in a line of its own. */
+void report_summary(const struct spec *spec, const struct plan *plan, const struct outcome *outcome, bool within_line, uint64_t by);
+/* "bivy: text" on stderr, likewise harmless. */
+void report_line(const char *text, uint64_t by);
 
 /* One line a stage: where it ran, when it began and how long it took, in microseconds. */
 void report_timing(const struct outcome *outcome, uint64_t by);

@@ -91,15 +91,55 @@ static void on_pids(struct list *list)
         "raise --pids", (unsigned long long)list->outcome->readings.pids_denied, (unsigned long long)list->plan->pids);
 }
 
+/* Of what the processes were doing, the one thing that says most about why it took so long. NULL: nothing does. */
+static const struct autopsy_process *held_by(const struct autopsy *autopsy)
+{
+    const struct autopsy_process *most = NULL;
+
+    for (unsigned i = 0; autopsy && i < autopsy->told; i++)
+        if (!most || autopsy_telling(autopsy->process[i].waits) > autopsy_telling(most->waits))
+            most = &autopsy->process[i];
+    return most;
+}
+
+static const char *mend_wait(const struct autopsy_process *process)
+{
+    static const char *const mends[AUTOPSY_WAITS] = {
+        [AUTOPSY_RUNNING] = "it computes: if it should, raise --timeout or --cpus; if not, look for a loop without an end",
+        [AUTOPSY_PIPE] = "look at who should write to, or read from, the other end",
+        [AUTOPSY_FIFO] = "a FIFO opens only when somebody opens its other end: start that first, or in the background",
+        [AUTOPSY_FILE] = "the file system of that file is slow",
+        [AUTOPSY_TTY] = "it waits for somebody to type: run it without a question (a --yes option), or with -it",
+        [AUTOPSY_SOCKET] = "whoever should answer does not; there is no network inside",
+        [AUTOPSY_POLL] = "it waits for something to happen: a server, say, which ends only when it is told to",
+        [AUTOPSY_SLEEP] = "it only sleeps: sleep for less, or raise --timeout",
+        [AUTOPSY_LOCK] = "somebody holds a lock and does not give it back: a deadlock?",
+        [AUTOPSY_SIGNAL] = "it waits for a signal that nobody sends",
+        [AUTOPSY_CALLER] = "it waits for bivy's caller, to write its input or to read its output",
+        [AUTOPSY_WORKSPACE] = "the workspace's file system does not answer: look at its server",
+        [AUTOPSY_STOPPED] = "it is stopped and waits for SIGCONT",
+    };
+
+    bool asks = process->waits == AUTOPSY_POLL && process->on_count == 1 && process->on[0].is == AUTOPSY_IS_STDIN;
+    enum autopsy_wait wait = asks ? AUTOPSY_CALLER : process->waits;
+
+    return mends[wait] ? mends[wait] : "if it only needs longer, raise --timeout";
+}
+
 static void on_timeout(struct list *list)
 {
-    char limit[UNITS_TIME_TEXT];
+    const struct autopsy_process *process = held_by(list->outcome->autopsy);
+    char limit[UNITS_TIME_TEXT], line[200];
 
-    if (list->outcome->kind == OUTCOME_STUCK)
+    units_show_time(list->plan->timeout, limit);
+    if (list->outcome->kind == OUTCOME_STUCK) {
         say(list, "timeout", "a file system that does not answer holds the command beyond SIGKILL: make it answer, then bivy clean");
-    else
-        say(list, "timeout", "%s was still at work after %s and was ended: see what it waited for; if it only needs longer, raise --timeout",
-            program(list), units_show_time(list->plan->timeout, limit));
+    } else if (process) {
+        autopsy_line(process, line, sizeof line);
+        say(list, "timeout", "%s was still at work after %s and was ended. %s: %s", program(list), limit, line, mend_wait(process));
+    } else {
+        say(list, "timeout", "%s was still at work after %s and was ended: if it only needs longer, raise --timeout", program(list), limit);
+    }
 }
 
 static void on_scratch(struct list *list)
@@ -188,6 +228,21 @@ static void on_exit(struct list *list)
         say(list, "exit_code", "%d of a shell: a program that it ran was ended by %s", status, outcome_signal_name(status - 128, name));
 }
 
+/* What only --explain tells, and of the network the little that is known without. */
+static void on_explain(struct list *list)
+{
+    const struct outcome *outcome = list->outcome;
+    char text[300];
+
+    if (explain_hint_network(outcome->explain, text, sizeof text))
+        say(list, "network", "%s", text);
+    else if (outcome->have_unreachable && outcome->unreachable > 0)
+        say(list, "network", "%llu times something was to be sent and there was no route: the network is off by design; put what is needed into "
+            "the rootfs or the workspace (--explain lists who wanted to reach whom)", (unsigned long long)outcome->unreachable);
+    if (explain_hint_refused(outcome->explain, text, sizeof text))
+        say(list, "syscall", "%s", text);
+}
+
 static void on_workspace(struct list *list)
 {
     static const char *const texts[TROUBLE_COUNT] = {
@@ -221,6 +276,7 @@ size_t hints_make(const struct spec *spec, const struct plan *plan, const struct
     for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++)
         if (ledger_hit(limits[i].limit, plan, outcome))
             limits[i].say(&list);
+    on_explain(&list);
     on_signal(&list);
     on_exit(&list);
     return list.count;

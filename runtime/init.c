@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "message.h"
+#include "network.h"
 #include "sys.h"
 
 #define REAP_MS 1000 /* should a SIGCHLD ever be missed */
@@ -128,6 +129,9 @@ void init_main(pid_t command, int up, int lifeline, int signals)
     }
     message.ended.wait_status = status;
     look_at_scratch(&message.ended);
+    /* Only here: the namespace is gone as soon as this process is, and the supervisor could not count on being quicker. Of a command that
+     * did well nobody asks. */
+    message.ended.unreachable = status == 0 ? UINT64_MAX : network_unreachable();
     message_send(up, &message);
     _exit(0);
 }

@@ -52,7 +52,7 @@ const struct option options_table[] = {
      MAKES | FOR(ENTER)},
     {"tty", 't', FLAG, FIELD(tty), 0, 0, NULL, NULL,
      "a terminal of its own for the command, joined to the caller's; with -i, as in -it, what is typed goes to it",
-     MAKES | FOR(ENTER)},
+     (MAKES & ~FOR(SELFTEST)) | FOR(ENTER)},
     {"affinity", 0, CHOICE, FIELD(affinity), 0, 0, switch_words, "on|off",
      "let the command see only as many processors as --cpus rounds up to; default on", MAKES},
     {"max-output", 0, SIZE_OR_NONE, FIELD(max_output), 1 * KIB, TIB, NULL, "SIZE|none",

@@ -7,6 +7,7 @@
 
 #include "hints.h"
 #include "ledger.h"
+#include "network.h"
 #include "options.h"
 #include "seccomp_filter.h"
 #include "trouble.h"
@@ -103,7 +104,7 @@ static void write_isolation(struct json *json, const struct plan *plan, const st
     json_bool(json, "no_new_privs", seen->no_new_privs == 1);
     json_string(json, "seccomp", modes[seen->seccomp <= 2 ? seen->seccomp : 0]);
     json_number(json, "seccomp_filters", seen->seccomp_filters);
-    json_string(json, "seccomp_policy", seccomp_filter_sha256);
+    json_string(json, "seccomp_policy", plan->explain ? seccomp_filter_explained_sha256 : seccomp_filter_sha256);
     json_open(json, "namespaces", '{');
     for (size_t i = 0; i < POLICY_NAMESPACES; i++)
         json_number(json, policy_namespaces[i].name, seen->namespaces[i]);
@@ -215,6 +216,9 @@ void record_write(struct json *json, const struct spec *spec, const struct plan 
     write_isolation(json, plan, outcome);
     write_workspace(json, spec, plan, outcome);
     write_timing(json, spec, outcome);
+    autopsy_write(json, outcome->autopsy);
+    network_write(json, spec, outcome);
+    explain_write(json, outcome);
     json_open(json, "residue", '[');
     if (outcome->residue[0])
         json_string(json, NULL, outcome->residue);

@@ -12,12 +12,14 @@
 #include "helper.h"
 #include "json.h"
 #include "place.h"
+#include "plain.h"
 #include "streams.h"
 #include "summary.h"
 #include "sys.h"
 #include "units.h"
 
 #define OPEN_WITHIN ((uint64_t)3000000000)
+#define UNASKED ((uint64_t)500000000) /* a terminal that takes no summary, stopped by Ctrl-S, say, does not hold a run for longer */
 #define RECORD_ROOM (64 * 1024) /* set aside in a record file before anything runs; a record is smaller */
 
 /* A whole text to a descriptor that may be slow, full or closed, until `by`. */
@@ -279,19 +281,7 @@ static void put_coloured(const char *colour, const char *prefix, const char *tex
     char line[2048];
     size_t length = (size_t)snprintf(line, sizeof line, "%sbivy: %s", colour, prefix);
 
-    while (*text && length < sizeof line - 16) {
-        unsigned char byte = (unsigned char)*text;
-        size_t span = json_utf8(text, strlen(text));
-        bool c1 = byte == 0xc2 && (unsigned char)text[1] < 0xa0; /* U+0080 to U+009F: controls too, as is a lone byte of 0x80 to 0x9f */
-        if (byte < 0x20 || byte == 0x7f || span == 0 || c1) {
-            length += (size_t)snprintf(line + length, sizeof line - length, "\\x%02x", byte);
-            span = 1;
-        } else {
-            memcpy(line + length, text, span);
-            length += span;
-        }
-        text += span;
-    }
+    length += plain_text(text, strlen(text), line + length, sizeof line - 8 - length);
     length += (size_t)snprintf(line + length, sizeof line - length, "%s\n", *colour ? "\x1b[0m" : "");
     put_patiently(STDERR_FILENO, line, length, by);
 }
@@ -312,9 +302,23 @@ void report_fault(const struct fault *fault, uint64_t by)
         put_line("hint: ", fault->hint, by);
 }
 
+void report_line(const char *text, uint64_t by)
+{
+    put_line("", text, by);
+}
+
+bool report_in_front(int terminal)
+{
+    pid_t group = tcgetpgrp(terminal);
+
+    return group < 0 ? errno == ENOTTY : group == getpgrp();
+}
+
 bool report_for_people(const struct spec *spec)
 {
-    return !spec->quiet && (spec->summary || ((spec->verb == VERB_RUN || spec->verb == VERB_SHELL) && isatty(STDERR_FILENO)));
+    if (spec->quiet || spec->summary)
+        return !spec->quiet;
+    return (spec->verb == VERB_RUN || spec->verb == VERB_SHELL) && isatty(STDERR_FILENO) && report_in_front(STDERR_FILENO);
 }
 
 /* https://no-color.org: set and not empty. */
@@ -325,13 +329,17 @@ static bool coloured(void)
     return isatty(STDERR_FILENO) && !(no && *no) && terminal && strcmp(terminal, "dumb") != 0;
 }
 
-void report_summary(const struct spec *spec, const struct plan *plan, const struct outcome *outcome, uint64_t by)
+void report_summary(const struct spec *spec, const struct plan *plan, const struct outcome *outcome, bool within_line, uint64_t by)
 {
     static const char *const colours[] = {[TONE_PLAIN] = "", [TONE_GOOD] = "\x1b[32m", [TONE_BAD] = "\x1b[31m", [TONE_HINT] = "\x1b[33m"};
     static struct summary_line lines[SUMMARY_MOST];
     size_t count = summary_make(spec, plan, outcome, lines);
     bool colour = coloured();
 
+    if (!spec->summary && by > sys_now() + UNASKED)
+        by = sys_now() + UNASKED;
+    if (within_line && isatty(STDERR_FILENO))
+        put_patiently(STDERR_FILENO, "\n", 1, by);
     for (size_t i = 0; i < count; i++)
         put_coloured(colour ? colours[lines[i].tone] : "", "", lines[i].text, by);
 }

@@ -5,9 +5,12 @@
 #include <string.h>
 #include <sys/wait.h>
 
+#include "autopsy.h"
 #include "hints.h"
 #include "ledger.h"
 #include "units.h"
+
+#define MOST_TOLD 8u /* processes; the record has more */
 
 struct page {
     struct summary_line *lines;
@@ -96,6 +99,13 @@ size_t summary_make(const struct spec *spec, const struct plan *plan, const stru
     ledger_line(&page, plan, outcome);
     for (size_t i = 0, count = hints_make(spec, plan, outcome, hints); i < count; i++)
         add(&page, TONE_HINT, "  %s: %s", hints[i].about, hints[i].text);
+    for (unsigned i = 0; outcome->autopsy && i < outcome->autopsy->told && i < MOST_TOLD; i++) {
+        char line[300];
+        autopsy_line(&outcome->autopsy->process[i], line, sizeof line);
+        add(&page, TONE_PLAIN, "  was doing: %s", line);
+    }
+    if (outcome->autopsy && outcome->autopsy->processes > MOST_TOLD)
+        add(&page, TONE_PLAIN, "  and %u more", outcome->autopsy->processes - MOST_TOLD);
     if (outcome->residue[0])
         add(&page, TONE_BAD, "  left behind: %s", outcome->residue);
     return page.count;

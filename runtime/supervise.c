@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "autopsy.h"
 #include "readings.h"
 #include "stuck.h"
 #include "sys.h"
@@ -21,10 +22,13 @@
 #define OOM_STEP (5 * MS)
 #define SAMPLE_FIRST (100 * MS)   /* of the memory, and then ever more rarely: the longer a run, the less a second matters */
 #define SAMPLE_LAST (1000 * MS)
+#define INPUT_STEP (100 * MS)     /* a command whose input has ended may change how it reads its terminal */
 #define LAST_WORDS (1000 * MS)    /* for the caller to take the last output and the record, when no time is left of the timeout */
 #define ANSWER_WITHIN (1950 * MS) /* after SIGKILL: the contract's 2 s, with some room */
 #define ANSWER_LEAST (150 * MS)
 #define NEVER UINT64_MAX
+#define AT_ONCE 32                /* questions of the filter answered before anything else is looked at, */
+#define AT_ONCE_WITHIN (5 * MS)   /* unless they take long: reading the memory of who asks can wait for a lock of his */
 
 enum phase { RUNNING, TERMINATING, KILLING, GONE, STUCK };
 
@@ -35,10 +39,13 @@ struct run { /* what the loop knows */
     struct streams *streams;
     const struct progress *progress;
     int signals;
+    const struct watcher *watcher;
     struct outcome *outcome;
     enum phase phase;
     uint64_t deadline;        /* of the phase */
-    uint64_t killed_at;
+    uint64_t killed_at;       /* less what the autopsy took, which is of the time to answer */
+    uint64_t autopsied;       /* how long it took */
+    uint64_t tick;            /* when the watcher is to be called */
     uint64_t oom_watch;       /* look for an OOM victim until then */
     uint64_t sample_at;       /* the next look at what the memory is */
     enum outcome_kind cause;  /* why the supervisor ends it; OUTCOME_EXITED: it does not */
@@ -73,9 +80,19 @@ static void kill_all(struct run *run)
         return;
     cgroup_kill(run->cgroup);
     sys_pidfd_send_signal(run->launched->pidfd, SIGKILL); /* pid 1 as well: its namespace goes with it, should the cgroup not */
-    run->killed_at = sys_now();
+    run->killed_at = sys_now() - run->autopsied;
     run->phase = KILLING;
     run->deadline = run->killed_at + (run->plan->abort_stuck ? ABORT_AFTER : STUCK_AFTER);
+}
+
+/* What everybody is doing, before SIGTERM changes it. */
+static void examine(struct run *run)
+{
+    const struct autopsy_subject subject = {.cgroup = run->cgroup, .plan = run->plan, .streams = run->streams->inode, .init = run->launched->pid};
+    uint64_t begun = sys_now();
+
+    run->outcome->autopsy = autopsy_take(&subject);
+    run->autopsied = sys_now() - begun;
 }
 
 /* The contract's ending: SIGTERM, a grace, SIGKILL. The first cause counts. */
@@ -84,6 +101,8 @@ static void end(struct run *run, enum outcome_kind cause)
     if (run->phase != RUNNING)
         return;
     run->cause = cause;
+    if (run->outcome->ran && (cause == OUTCOME_TIMEOUT || cause == OUTCOME_CANCELLED))
+        examine(run);
     /* Whoever floods its output may catch SIGTERM and go on: no grace. */
     if (!run->outcome->ran || cause == OUTCOME_OUTPUT_LIMIT || run->plan->kill_after == 0 ||
         SYS_AGAIN(write(run->launched->lifeline, "T", 1)) != 1) {
@@ -188,12 +207,16 @@ static void on_message(struct run *run)
             run->outcome->ready = run->outcome->ran = true;
             run->outcome->readback = message.readback;
             run->outcome->ready_at = message.at;
+            if (run->watcher->ready)
+                run->watcher->ready(run->watcher->data);
             break;
         case MESSAGE_ENDED:
             run->outcome->have_status = true;
             run->outcome->wait_status = message.ended.wait_status;
             run->outcome->ended = message.ended;
             run->outcome->ended_at = message.at;
+            run->outcome->have_unreachable = message.ended.unreachable != UINT64_MAX;
+            run->outcome->unreachable = message.ended.unreachable;
             /* Beside pid 1's death, which takes the kernel a while. */
             if (readings_last(run->cgroup))
                 run->outcome->have_readings = readings_take(run->cgroup, &run->outcome->readings) == 0;
@@ -272,10 +295,47 @@ static void on_gone(struct run *run)
     }
 }
 
-static int patience(const struct run *run, uint64_t now)
+static void on_terminal(struct run *run)
 {
-    uint64_t until = run->deadline;
+    struct terminal *terminal = &run->streams->terminal;
+    int result;
 
+    if (terminal->handover < 0) {
+        terminal_serve(terminal);
+        return;
+    }
+    result = terminal_receive(terminal, &run->outcome->fault);
+    if (result > 0)
+        result = streams_attach(run->plan, run->streams, &run->outcome->fault);
+    if (result < 0) { /* before the command exists: it waits for a word that does not come */
+        run->failed = true;
+        kill_all(run);
+    }
+}
+
+/* What the filter asks, with --explain. Whose call it is: READY is written before the command's first call, and the gate's probe waits
+ * for its answer before that; so after a call was taken, the messages tell whether it is the command's. */
+static void on_listener(struct run *run, const struct pollfd *polled)
+{
+    struct listener *listener = &run->launched->listener;
+    struct listener_call call;
+    uint64_t by = sys_now() + AT_ONCE_WITHIN;
+
+    for (int i = 0; i < AT_ONCE && sys_now() < by && listener_next(listener, polled, &call); i++) {
+        if (!run->outcome->ran)
+            on_message(run);
+        listener_answer(listener, &call, run->outcome->ran ? run->outcome->explain : NULL);
+    }
+}
+
+static int patience(const struct run *run, uint64_t now, uint64_t until)
+{
+    if (run->deadline < until)
+        until = run->deadline;
+    if (run->tick < until)
+        until = run->tick;
+    if (run->plan->tty && run->streams->in.out < 0 && now + INPUT_STEP < until)
+        until = now + INPUT_STEP;
     if (run->oom_watch && now + OOM_STEP < until)
         until = now + OOM_STEP;
     if (run->phase <= TERMINATING && run->sample_at < until)
@@ -289,17 +349,21 @@ static int patience(const struct run *run, uint64_t now)
 static void loop(struct run *run)
 {
     while (run->phase < GONE) {
-        enum { PIDFD, MESSAGES, SIGNALS, OOM, STREAMS };
+        enum { PIDFD, MESSAGES, SIGNALS, OOM, TERMINAL, LISTENER, STREAMS };
         struct pollfd fds[STREAMS + 3] = {
             {.fd = run->launched->pidfd, .events = POLLIN},
             {.fd = run->launched->up, .events = POLLIN}, /* poll(2) passes over a negative one */
             {.fd = run->signals, .events = POLLIN},
             {.fd = run->cgroup->oom_event, .events = run->cgroup->v1[CONTROLLER_MEMORY] >= 0 ? POLLIN : POLLPRI},
+            {.fd = terminal_poll(&run->streams->terminal), .events = POLLIN},
+            {.fd = -1}, /* the filter's listener */
         };
         size_t count = streams_poll(run->streams, fds + STREAMS);
-        uint64_t now = sys_now();
+        uint64_t now = sys_now(), until = NEVER;
 
-        if (poll(fds, STREAMS + count, patience(run, now)) < 0 && errno != EINTR)
+        if (run->outcome->explain)
+            fds[LISTENER] = listener_poll(&run->launched->listener, now, &until);
+        if (poll(fds, STREAMS + count, patience(run, now, until)) < 0 && errno != EINTR)
             kill_all(run);
         now = sys_now();
         if (fds[MESSAGES].revents)
@@ -307,6 +371,8 @@ static void loop(struct run *run)
         /* Nothing more to read and nobody to write: left in poll(2), this would come back at once for as long as pid 1 takes to die. */
         if ((fds[MESSAGES].revents & (POLLIN | POLLHUP)) == POLLHUP)
             sys_close(&run->launched->up);
+        if (fds[LISTENER].revents)
+            on_listener(run, &fds[LISTENER]);
         if (fds[SIGNALS].revents)
             on_signal(run);
         if (fds[OOM].revents)
@@ -314,7 +380,13 @@ static void loop(struct run *run)
         sample_now_and_then(run, now);
         if (run->oom_watch)
             on_oom(run, now);
+        if (fds[TERMINAL].revents)
+            on_terminal(run);
+        if (streams_reach_terminal(run->streams, fds + STREAMS, count))
+            run->watcher->output(run->watcher->data);
         streams_serve(run->streams, fds + STREAMS, count);
+        if (now >= run->tick)
+            run->tick = run->watcher->tick(run->watcher->data, now);
         if (streams_over(run->streams, run->plan->output_limit))
             end(run, OUTCOME_OUTPUT_LIMIT);
         on_deadline(run, now);
@@ -400,7 +472,7 @@ static uint64_t answer_by(const struct run *run, uint64_t now)
 }
 
 void supervise(const struct plan *plan, const struct cgroup *cgroup, struct launched *launched, struct streams *streams,
-               const struct progress *progress, int signals, struct outcome *outcome)
+               const struct progress *progress, int signals, const struct watcher *watcher, struct outcome *outcome)
 {
     struct run run = {
         .plan = plan,
@@ -409,6 +481,8 @@ void supervise(const struct plan *plan, const struct cgroup *cgroup, struct laun
         .streams = streams,
         .progress = progress,
         .signals = signals,
+        .watcher = watcher,
+        .tick = watcher->first_tick,
         .outcome = outcome,
         .phase = RUNNING,
         .deadline = outcome->started + plan->timeout,
@@ -420,5 +494,6 @@ void supervise(const struct plan *plan, const struct cgroup *cgroup, struct laun
     timing_begin(&outcome->timing, TIMING_OUTPUT);
     judge(&run);
     outcome->answer_by = answer_by(&run, sys_now());
+    watcher->output(watcher->data);
     streams_finish(streams, outcome->answer_by, signals);
 }

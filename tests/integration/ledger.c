@@ -71,7 +71,7 @@ static void memory_by_heap(void **state)
 /* A run that ends well: its parts are there, and add up to about the peak. */
 static void the_parts_of_a_good_run(void **state)
 {
-    const struct result *result = RUN(HOW(.workspace = workspace_make()), "--", "sh", "-c",
+    const struct result *result = RUN(HOW(.workspace = workspace_make()), "--cpus", "64", "--", "sh", "-c", /* never throttled, also when slow */
                                       "dd if=/dev/zero of=/tmp/ten bs=1M count=10 2>/dev/null; ./payload memory 20971520");
     int64_t sum;
 
@@ -81,7 +81,7 @@ static void the_parts_of_a_good_run(void **state)
           record_number(result, "memory.parts.page_cache_bytes") + record_number(result, "memory.parts.kernel_bytes");
     CHECK(result, record_number(result, "memory.parts.scratch_bytes") >= 10 * MIB);
     CHECK(result, record_number(result, "memory.parts.scratch_bytes") < 12 * MIB);
-    CHECK(result, record_number(result, "memory.parts.heap_bytes") >= 15 * MIB); /* 20 were in use: the kernel counts by the batch */
+    CHECK(result, record_number(result, "memory.parts.heap_bytes") >= 12 * MIB); /* of 20, in a look at four fifths of the peak or more */
     CHECK(result, record_null(result, "memory.peak_bytes") || sum <= record_number(result, "memory.peak_bytes") + 2 * MIB);
     CHECK(result, record_number(result, "scratch.used_bytes") >= 10 * MIB && record_number(result, "scratch.used_inodes") > 1);
     CHECK(result, !record_true(result, "scratch.full") && reader_count(reader_at(result->record, "hints")) == 0);
@@ -90,12 +90,13 @@ static void the_parts_of_a_good_run(void **state)
 
 static void the_processor(void **state)
 {
-    const struct result *result = SH(HOW(0), "i=0; while [ $((i += 1)) -lt 200000 ]; do :; done");
+    /* So little that also a busy host gives more than that. */
+    const struct result *result = RUN(HOW(0), "--cpus", "0.02", "--", "sh", "-c", "i=0; while [ $((i += 1)) -lt 60000 ]; do :; done");
 
     (void)state;
     if (result->status != 0) /* a slow machine */
         CHECK_ENDED(result, "timeout", 124);
-    check_hint(result, "cpu", "0.5 processors");
+    check_hint(result, "cpu", "0.02 processors");
     CHECK(result, record_number(result, "cpu.periods") >= record_number(result, "cpu.throttled_periods"));
     CHECK(result, record_number(result, "cpu.throttled_periods") > 0);
 }

@@ -114,6 +114,19 @@ static void the_other_limits(void **state)
     outcome.wait_status = SIGTERM;
     hit("timeout");
     says("timeout", "job was still at work after 30.00 s", "--timeout");
+    struct autopsy autopsy = {.processes = 3, .told = 3, .complete = true, .process = {
+        {.pid = 2, .name = "sh", .state = 'S', .waits = AUTOPSY_CHILD, .call = "wait4"},
+        {.pid = 3, .name = "sleep", .state = 'S', .waits = AUTOPSY_SLEEP, .call = "nanosleep"},
+        {.pid = 4, .name = "cat", .state = 'S', .waits = AUTOPSY_PIPE, .call = "read", .on = {{.is = AUTOPSY_IS_PIPE}}, .on_count = 1},
+    }};
+    outcome.autopsy = &autopsy;
+    says("timeout", "sleep (pid 3)", "sleep for less"); /* cat waits for another process of the run; whom it waits for says more */
+    assert_int_equal(summary_make(&spec, &plan, &outcome, lines), 6);
+    for (int wait = 0; wait < AUTOPSY_WAITS; wait++) {
+        autopsy.process[1].waits = (enum autopsy_wait)wait;
+        assert_in_range(hints_make(&spec, &plan, &outcome, hints), 1, HINTS_MOST);
+    }
+    outcome.autopsy = NULL;
     fresh(state);
     outcome.kind = OUTCOME_STUCK;
     hit("timeout");
