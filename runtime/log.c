@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "hints.h"
 #include "sys.h"
 #include "version.h"
 
@@ -45,18 +46,21 @@ static enum severity severity_of(const struct outcome *outcome)
     return WARNING;
 }
 
-/* What people read in the journal, as a JSON text: so no byte of a name in it can end the line. */
-static void write_message(struct json *json, const char *id, const struct outcome *outcome)
+/* What people read in the journal, with the most telling hint. As a JSON text: so no byte of a name in it can end the line. */
+static void write_message(struct json *json, const struct spec *spec, const struct plan *plan, const struct outcome *outcome)
 {
-    char text[600], name[OUTCOME_SIGNAL_TEXT];
-    size_t length = (size_t)snprintf(text, sizeof text, "run %s: %s", id, outcome_name(outcome->kind));
+    struct hint hints[HINTS_MOST];
+    char text[1024], name[OUTCOME_SIGNAL_TEXT];
+    size_t length = (size_t)snprintf(text, sizeof text, "run %s: %s", plan ? plan->id : "without an id", outcome_name(outcome->kind));
 
     if (outcome->have_status && WIFEXITED(outcome->wait_status))
-        snprintf(text + length, sizeof text - length, " %d", WEXITSTATUS(outcome->wait_status));
+        length += (size_t)snprintf(text + length, sizeof text - length, " %d", WEXITSTATUS(outcome->wait_status));
     else if (outcome->have_status && WIFSIGNALED(outcome->wait_status))
-        snprintf(text + length, sizeof text - length, " (%s)", outcome_signal_name(WTERMSIG(outcome->wait_status), name));
-    else if (outcome->fault.what[0])
-        snprintf(text + length, sizeof text - length, " at %s: %.400s", stage_name(outcome->fault.stage), outcome->fault.what);
+        length += (size_t)snprintf(text + length, sizeof text - length, " (%s)", outcome_signal_name(WTERMSIG(outcome->wait_status), name));
+    if (outcome->fault.what[0])
+        snprintf(text + length, sizeof text - length, " at %s: %s", stage_name(outcome->fault.stage), outcome->fault.what);
+    else if (hints_make(spec, plan, outcome, hints) > 0)
+        snprintf(text + length, sizeof text - length, ": %s", hints[0].text);
     json_string(json, NULL, text);
 }
 
@@ -125,15 +129,16 @@ static int send_syslog(const struct outcome *outcome, const struct json *record)
     return send_parts(places[LOG_SYSLOG].path, parts, sizeof parts / sizeof parts[0]);
 }
 
-int log_send(enum log log, const struct plan *plan, const struct outcome *outcome, const struct json *record, struct fault *fault)
+int log_send(const struct spec *spec, const struct plan *plan, const struct outcome *outcome, const struct json *record, struct fault *fault)
 {
+    const enum log log = spec->log;
     const char *id = plan ? plan->id : "";
     struct json message = {0}, cut = {0};
     int result;
 
     if (log == LOG_OFF)
         return 0;
-    write_message(&message, *id ? id : "without an id", outcome);
+    write_message(&message, spec, plan, outcome);
     if (record->failed || record->length > places[log].most) {
         write_short(&cut, id, outcome);
         record = &cut;

@@ -273,7 +273,7 @@ static int tell_programs(const struct spec *spec, struct host *host, const struc
         record_write(&record, spec, plan, outcome);
     if ((result = report_write(&host->report, spec->report, &record, by, &trouble)) < 0)
         report_fault(&trouble, by);
-    if (log_send(spec->log, plan, outcome, &record, &trouble) < 0)
+    if (log_send(spec, plan, outcome, &record, &trouble) < 0)
         report_fault(&trouble, by);
     json_release(&record);
     return result;

@@ -276,12 +276,14 @@ int options_profile(char *text, const char *name, struct spec *spec, struct faul
 
 static const struct verb_row *find_verb(const char *name)
 {
+    if (!strcmp(name, "--help") || !strcmp(name, "-h"))
+        name = "help";
+    else if (!strcmp(name, "--version"))
+        name = "version";
     for (size_t i = 0; i < options_verb_count; i++)
         if (!strcmp(options_verbs[i].name, name))
             return &options_verbs[i];
-    if (!strcmp(name, "--help") || !strcmp(name, "-h"))
-        return find_verb("help");
-    return strcmp(name, "--version") ? NULL : find_verb("version");
+    return NULL;
 }
 
 /* An option that was found and its value, argv[*at] where it is not in the same word. */

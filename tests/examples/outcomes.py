@@ -30,7 +30,7 @@ CASES = [
      "It ended well, and its output was cut: `limits_hit` has it. Limits that touched a run are listed whatever the outcome."),
     ("signaled: a signal ended it, and none of the reasons below", "-- sh -c 'kill -SEGV $$'", (),
      "The command crashed, or killed itself. `bivy_exit` is 128 and the signal's number."),
-    ("timeout: its time was up", "--timeout 500ms --kill-after 100ms -- sh -c 'echo half of it; exec sleep 60'", ("stdout",),
+    ("timeout: its time was up", "--timeout 2s --kill-after 100ms -- sh -c 'echo half of it; exec sleep 60'", ("stdout",),
      "What was printed until then is there. Try again with more time only where the command was at work, not where it waited for something."),
     ("oom: its memory was used up", "--memory 32M --cpus 1 -- tail /dev/zero", (),
      "Files in `/tmp`, `$HOME` and `/dev/shm` count as memory. A process that was killed for memory while the command itself went on and exited "

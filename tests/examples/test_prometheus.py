@@ -66,7 +66,7 @@ def main():
     with tempfile.TemporaryDirectory() as top:
         output = f"{top}/bivy.prom"
         texts = [bivy("--", "true"), bivy("--", "sh", "-c", "exit 3"), bivy("--memory", "32M", "--cpus", "1", "--", "tail", "/dev/zero"),
-                 bivy("--", "/no/such"), bivy("--timeout", "100ms", "--kill-after", "0s", "--", "sleep", "60")]
+                 bivy("--", "/no/such"), bivy("--timeout", "2s", "--kill-after", "0s", "--", "sleep", "60")]
         records = [json.loads(text) for text in texts]
         done = give(output, b"".join(texts))
         verdict(done.returncode == 0 and not done.stderr, "real records are taken", done.stderr)

@@ -100,7 +100,8 @@ static const char *field(char *entry, const char *name)
     return value;
 }
 
-static void check_journal(const struct result *result, const char *outcome, const char *priority)
+/* Gives MESSAGE. */
+static const char *check_journal(const struct result *result, const char *outcome, const char *priority)
 {
     size_t length = 0;
     char *entry = received(&length);
@@ -122,20 +123,27 @@ static void check_journal(const struct result *result, const char *outcome, cons
         CHECK(result, !strcmp(text_format("%s\n", field(entry, "BIVY_RECORD")), result->record_text));
         CHECK(result, record_null(result, "id") || !strcmp(field(entry, "BIVY_ID"), record_text(result, "id")));
     }
+    return field(entry, "MESSAGE");
 }
 
 static void the_journal_has_every_outcome(void **state)
 {
     struct session *session;
+    const char *message;
 
     (void)state;
     listen_as(JOURNAL);
-    check_journal(RUN(HOW(.prepare = put_in_place), "--log", "journal", "--", "true"), "exited", "6");
+    message = check_journal(RUN(HOW(.prepare = put_in_place), "--log", "journal", "--cpus", "2", "--", "true"), "exited", "6");
+    if (!strstr(message, ": exited 0") || strstr(message, "raise --"))
+        harness_fail("a run that went well: %s", message);
     check_journal(RUN(HOW(.prepare = put_in_place), "--log=journal", "--", "sh", "-c", "exit 3"), "exited", "5");
     check_journal(RUN(HOW(.prepare = put_in_place), "--log=journal", "--", "sh", "-c", "kill -9 $$"), "signaled", "5");
-    check_journal(RUN(HOW(.prepare = put_in_place), "--log=journal", "--timeout", "200ms", "--kill-after", "0s", "--", "sleep", "60"),
+    check_journal(RUN(HOW(.prepare = put_in_place), "--log=journal", "--timeout", "1s", "--kill-after", "0s", "--", "sleep", "60"),
                   "timeout", "4");
-    check_journal(RUN(HOW(.prepare = put_in_place), "--log=journal", "--output-limit", "2K", "--", "yes"), "output_limit", "4");
+    message = check_journal(RUN(HOW(.prepare = put_in_place), "--log=journal", "--cpus", "2", "--output-limit", "2K", "--", "yes"),
+                            "output_limit", "4");
+    if (!strstr(message, ": output_limit") || !strstr(message, "--output-limit 2.0 KiB")) /* the hint of the record */
+        harness_fail("what the limit was is not in: %s", message);
     session = START(HOW(.prepare = put_in_place), "--log=journal", "--", "sh", "-c", "echo here; exec sleep 60");
     session_expect(session, "here");
     session_kill(session, SIGTERM);
