@@ -47,7 +47,7 @@ class Sandbox:
         self.rootfs, self.workspace = rootfs, workspace
 
     def run(self, *words, **limits):
-        options = ["--rootfs", self.rootfs, "--workspace", self.workspace, "--timeout", "60s", "--report", "fd:%d"]
+        options = ["--rootfs", self.rootfs, "--workspace", self.workspace, "--timeout", "300s", "--report", "fd:%d"]
         for name, value in limits.items():
             options += ["--" + name, value]
         with tempfile.TemporaryFile() as record:
