@@ -47,7 +47,7 @@ class Sandbox:
         self.rootfs, self.workspace = rootfs, workspace
 
     def run(self, *words, **limits):
-        options = ["--rootfs", self.rootfs, "--workspace", self.workspace, "--timeout", "60s", "--report", "fd:%d"]
+        options = ["--rootfs", self.rootfs, "--workspace", self.workspace, "--timeout", "300s", "--report", "fd:%d"]
         for name, value in limits.items():
             options += ["--" + name, value]
         with tempfile.TemporaryFile() as record:
@@ -83,6 +83,19 @@ def node(points, sandbox, program, name):
         points.check(f"{name} at --memory {memory}: heap limit, parallelism, constrainedMemory",
                      0 < seen[0] <= most and seen[1] == 1 and seen[2] in (-1, limit), f"status {status}: {text}")
     points.check(f"{name}: the heap grows with the limit", heaps["1G"] > heaps["256M"] + 100, heaps)
+
+
+def node_of_v2(points, sandbox, program):
+    """libuv goes another way where /proc/self/cgroup has the one line of v2. So: the files as a sandbox has them, under this machine's
+    /sys/fs/cgroup, and a /proc/self/cgroup made up, in a mount namespace."""
+    what = "node where /proc/self/cgroup is v2's: heap limit, constrainedMemory"
+    status, text, _ = sandbox.run("cp", "-a", "/sys/fs/cgroup", "shown", memory="1G")
+    script = ("echo 0::/ >'{0}/cgroup' && mount --bind '{0}/shown' /sys/fs/cgroup && mount --bind '{0}/cgroup' /proc/$$/cgroup &&"
+              " exec '{1}' '{0}/size.js'").format(sandbox.workspace, program)
+    done = subprocess.run(["unshare", "-m", "--propagation", "private", "sh", "-c", script], stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    seen = numbers(done.stdout) if done.returncode == 0 else []
+    points.check(what, status == 0 and len(seen) == 3 and seen[0] < 1024 and seen[2] in (-1, 1 << 30), text + done.stdout)
 
 
 def go(points, sandbox):
@@ -130,7 +143,7 @@ def make(points, sandbox):
     points.check("... and it stayed far from the limit", peak is None or peak < 25, peak)
     status, text, record = sandbox.run("make", "-s", "-j64", cpus="1", pids="50", scratch="64M")
     points.check("make -j64, as 64 processors would have it, dies of the limit",
-                 status != 0 and record["pids"]["denied"] != 0 and "temporarily unavailable" in text, (text, record["pids"]))
+                 status != 0 and record["pids"]["denied"] != 0, (text, record["pids"]))
 
 
 def main():
@@ -164,6 +177,7 @@ def main():
         if other and os.path.getsize(os.path.realpath(other)) > 50 << 20:  # else its V8 is in a library
             shutil.copy(os.path.realpath(other), os.path.join(workspace, "node"))
             node(points, debian, "./node", "node of this machine")
+            node_of_v2(points, debian, os.path.realpath(other))
         else:
             points.skip("node of this machine", "none here that is in one file")
         make(points, debian)
