@@ -71,36 +71,14 @@ int init_prepare(void)
     return signals < 0 ? -errno : signals > 2 ? signals : -EBADF; /* 0 to 2 are taken: it cannot be one of them */
 }
 
-/* From here on the command may be running: nothing may fail any more. What cannot be closed only stays open, where nobody inside can
- * see it. */
-static void keep_only(int a, int b, int c)
-{
-    int low = a < b ? a : b, high = a < b ? b : a, middle;
-
-    if (c < low) {
-        middle = low;
-        low = c;
-    } else if (c > high) {
-        middle = high;
-        high = c;
-    } else {
-        middle = c;
-    }
-    if (low > 0)
-        sys_close_range(0, (unsigned)low - 1);
-    if (middle > low + 1)
-        sys_close_range((unsigned)low + 1, (unsigned)middle - 1);
-    if (high > middle + 1)
-        sys_close_range((unsigned)middle + 1, (unsigned)high - 1);
-    sys_close_range((unsigned)high + 1, ~0u);
-}
-
 void init_main(pid_t command, int up, int lifeline, int signals)
 {
     struct message message = {.kind = MESSAGE_ENDED};
     int status = 0;
 
-    keep_only(up, lifeline, signals);
+    /* From here on the command may be running: nothing may fail any more. What cannot be closed only stays open, where nobody inside can
+     * see it. */
+    sys_close_others((int[]){up, lifeline, signals}, 3);
     prctl(PR_SET_NAME, "bivy-init", 0, 0, 0);
     while (!reap(command, &status)) {
         struct pollfd fds[] = {{.fd = lifeline, .events = POLLIN}, {.fd = signals, .events = POLLIN}};

@@ -15,9 +15,11 @@
 #include "facts.h"
 #include "launch.h"
 #include "leaves.h"
+#include "live.h"
 #include "options.h"
 #include "outcome.h"
 #include "plan.h"
+#include "ps.h"
 #include "report.h"
 #include "selftest.h"
 #include "streams.h"
@@ -305,17 +307,26 @@ static int plan_main(const struct spec *spec)
     return status;
 }
 
+/* Where the leaves are, for the subcommands that look for sandboxes. */
+static int find_parent(const struct spec *spec, struct facts *facts, char parent[PATH_MAX], struct fault *fault)
+{
+    bool ours;
+    int result;
+
+    facts_start(facts);
+    if ((result = facts_host(facts, fault)) < 0)
+        return result;
+    return plan_cgroup_parent(spec->cgroup_parent, facts->privileged, &facts->cgroups, parent, &ours, fault);
+}
+
 static int clean_main(const struct spec *spec)
 {
     static struct facts facts;
     struct leaves_sweep sweep = {0};
     struct fault fault;
     char parent[PATH_MAX];
-    bool ours;
 
-    facts_start(&facts);
-    if (facts_host(&facts, &fault) < 0 ||
-        plan_cgroup_parent(spec->cgroup_parent, facts.privileged, &facts.cgroups, parent, &ours, &fault) < 0 ||
+    if (find_parent(spec, &facts, parent, &fault) < 0 ||
         leaves_clean(&facts.cgroups, parent, &sweep, &fault) < 0) {
         report_fault(&fault, sys_now() + LAST_WORDS);
         facts_release(&facts);
@@ -324,6 +335,51 @@ static int clean_main(const struct spec *spec)
     facts_release(&facts);
     printf("removed %u, live %u, stuck %u\n", sweep.removed, sweep.live, sweep.stuck);
     return sweep.stuck ? 1 : 0;
+}
+
+static int ps_main(const struct spec *spec)
+{
+    static struct facts facts;
+    char parent[PATH_MAX], *text = NULL;
+    struct json json = {0};
+    struct ps ps = {0};
+    struct fault fault;
+    int result = find_parent(spec, &facts, parent, &fault);
+
+    if (result == 0 && (result = ps_gather(&facts.cgroups, parent, &ps, &fault)) == 0) {
+        if (spec->json)
+            listing_json(&json, parent, ps.rows, ps.count);
+        else
+            listing_text(ps.rows, ps.count, &text);
+        if (!(spec->json ? json.text : text) || json.failed || fputs(spec->json ? json.text : text, stdout) < 0 || fflush(stdout) < 0)
+            result = fault_set(&fault, STAGE_REPORT, EIO, NULL, "the list could not be written to stdout");
+    }
+    if (result < 0)
+        report_fault(&fault, sys_now() + LAST_WORDS);
+    free(text);
+    json_release(&json);
+    ps_release(&ps);
+    facts_release(&facts);
+    return result < 0 ? 125 : 0;
+}
+
+#define KILL_WITHIN ((uint64_t)3660000000000) /* the longest --kill-after, and a minute: the run's own deadlines come first */
+
+static int kill_main(const struct spec *spec)
+{
+    static struct facts facts;
+    char parent[PATH_MAX];
+    struct fault fault;
+    int result = find_parent(spec, &facts, parent, &fault);
+
+    if (result == 0)
+        result = live_end(&facts.cgroups, parent, spec->id, sys_now() + KILL_WITHIN, &fault);
+    if (result == 0)
+        printf("%s has ended\n", spec->id);
+    else
+        report_fault(&fault, sys_now() + LAST_WORDS);
+    facts_release(&facts);
+    return result == 0 ? 0 : result == -ENOENT ? 1 : 125;
 }
 
 int main(int argc, char **argv)
@@ -367,9 +423,13 @@ int main(int argc, char **argv)
     case VERB_CLEAN:
         status = clean_main(&spec);
         break;
-    case VERB_CHECK:
     case VERB_PS:
+        status = ps_main(&spec);
+        break;
     case VERB_KILL:
+        status = kill_main(&spec);
+        break;
+    case VERB_CHECK:
     case VERB_ENTER:
         status = 125;
         break;
