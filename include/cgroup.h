@@ -22,8 +22,14 @@ struct cgroup {
     char path[PATH_MAX];          /* of the leaf, the same in every hierarchy, as /proc/PID/cgroup must show it */
 };
 
+/* What a struct cgroup is before anything: no leaf, nothing open. */
+void cgroup_none(struct cgroup *cgroup);
+
 /* Makes the leaf. On failure everything made is removed again. Sweeps stale leaves first when no other bivy is at work. */
 int cgroup_create(const struct plan *plan, struct cgroup *cgroup, struct fault *fault);
+
+/* Opens the leaf of a live sandbox, for a process of ours to be born in: no lock is taken, nothing made. */
+int cgroup_open(const struct hierarchies *cgroups, const char *parent, const char *name, struct cgroup *cgroup, struct fault *fault);
 
 /* Writes every limit and reads it back: after clone3, while the child builds its mounts and before it may go on to the command. A limit
  * that cannot be enforced is a fault unless plan->unenforced names it. */

@@ -7,6 +7,10 @@
 /* Before the fork, while a failure can still stop the run: blocks SIGCHLD and gives the descriptor that it comes by, or -errno. */
 int init_prepare(void);
 
+/* `bivy enter`: for the process outside the pid namespace that made the one inside: reaps it, passes SIGTERM on, tells how it ended, and
+ * ends it when the lifeline ends. Never returns. */
+_Noreturn void init_attend(pid_t command, int up, int lifeline, int signals);
+
 /* signals: what init_prepare gave. Never returns; when it exits the kernel kills whatever is left in the pid namespace. */
 _Noreturn void init_main(pid_t command, int up, int lifeline, int signals);
 

@@ -6,6 +6,7 @@
 
 #include "cgroup.h"
 #include "fault.h"
+#include "join.h"
 #include "message.h"
 #include "plan.h"
 #include "streams.h"
@@ -19,6 +20,7 @@ struct child {
     struct progress *progress;
     struct timing *timing;
     int rootfs, workspace; /* taken by the supervisor where it may mount; else -1 */
+    struct join *join;     /* `bivy enter`: namespaces to go into; NULL: new ones are made */
     int up;                /* messages */
     int lifeline;          /* LAUNCH_MAPPED, LAUNCH_LIMITED; then 'T': pass on SIGTERM; end of file: the supervisor is gone */
 };
@@ -31,10 +33,14 @@ struct launched {
     pid_t pid;
     int pidfd;
     int up;       /* read end */
-    int lifeline; /* write end; closing it kills the sandbox */
+    int lifeline; /* write end; closing it kills the sandbox, or the command that joined one */
+    bool joined;  /* the process that was cloned is no pid 1: what it looks after does not die with it */
 };
 
 int launch(struct child *child, struct launched *launched, struct fault *fault);
+/* The same for a command that joins a live sandbox (child->join): the process is born in its leaf, child->cgroup, and goes into its
+ * namespaces by itself. */
+int launch_join(struct child *child, struct launched *launched, struct fault *fault);
 void launch_release(struct launched *launched);
 
 #endif

@@ -207,13 +207,18 @@ int cgroup_limit(const struct plan *plan, struct cgroup *cgroup, struct fault *f
     return result < 0 ? result : watch_oom(cgroup, fault);
 }
 
+void cgroup_none(struct cgroup *cgroup)
+{
+    *cgroup = (struct cgroup){.parent = -1, .leaf = -1, .oom_event = -1};
+    for (int c = 0; c < CONTROLLER_COUNT; c++)
+        cgroup->v1_parent[c] = cgroup->v1[c] = cgroup->v1_tasks[c] = -1;
+}
+
 int cgroup_create(const struct plan *plan, struct cgroup *cgroup, struct fault *fault)
 {
     int result;
 
-    *cgroup = (struct cgroup){.parent = -1, .leaf = -1, .oom_event = -1};
-    for (int c = 0; c < CONTROLLER_COUNT; c++)
-        cgroup->v1_parent[c] = cgroup->v1[c] = cgroup->v1_tasks[c] = -1;
+    cgroup_none(cgroup);
     snprintf(cgroup->name, sizeof cgroup->name, "%s%s", LEAVES_PREFIX, plan->id);
     if (snprintf(cgroup->path, sizeof cgroup->path, "%s/%s", plan->cgroup_parent, cgroup->name) >= (int)sizeof cgroup->path)
         return fault_set(fault, STAGE_CGROUP, ENAMETOOLONG, "choose a shorter one", "cgroup parent %.200s: is too long",
@@ -224,6 +229,37 @@ int cgroup_create(const struct plan *plan, struct cgroup *cgroup, struct fault *
         cgroup_close(cgroup);
     }
     return result;
+}
+
+static int open_fault(const struct cgroup *cgroup, const char *what, struct fault *fault)
+{
+    return fault_set(fault, STAGE_CGROUP, errno, "it may just have ended: bivy ps", "leaf %.300s: %s cannot be opened", cgroup->path, what);
+}
+
+int cgroup_open(const struct hierarchies *cgroups, const char *parent, const char *name, struct cgroup *cgroup, struct fault *fault)
+{
+    char whole[2 * PATH_MAX];
+
+    cgroup_none(cgroup);
+    snprintf(cgroup->name, sizeof cgroup->name, "%s", name);
+    if (snprintf(cgroup->path, sizeof cgroup->path, "%s/%s", parent, name) >= (int)sizeof cgroup->path)
+        return fault_set(fault, STAGE_CGROUP, ENAMETOOLONG, NULL, "cgroup parent %.200s: is too long", parent);
+    for (int c = 0; c < CONTROLLER_COUNT; c++) {
+        if (!cgroups->v1[c].mount[0])
+            continue;
+        snprintf(whole, sizeof whole, "%s%s", cgroups->v1[c].mount, cgroup->path);
+        cgroup->v1[c] = SYS_AGAIN(open(whole, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
+        if (cgroup->v1[c] < 0 && errno == ENOENT) {
+            cgroup->missing |= 1u << c; /* it runs without this limit, --unenforced */
+            continue;
+        }
+        cgroup->v1_tasks[c] = cgroup->v1[c] < 0 ? -1 : SYS_AGAIN(openat(cgroup->v1[c], "tasks", O_WRONLY | O_CLOEXEC));
+        if (cgroup->v1_tasks[c] < 0)
+            return open_fault(cgroup, controller_name((enum controller)c), fault);
+    }
+    snprintf(whole, sizeof whole, "%s%s", cgroups->v2.mount, cgroup->path);
+    cgroup->leaf = SYS_AGAIN(open(whole, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
+    return cgroup->leaf < 0 ? open_fault(cgroup, "it", fault) : 0;
 }
 
 int cgroup_enter(const struct cgroup *cgroup, struct fault *fault)

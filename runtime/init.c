@@ -71,15 +71,28 @@ int init_prepare(void)
     return signals < 0 ? -errno : signals > 2 ? signals : -EBADF; /* 0 to 2 are taken: it cannot be one of them */
 }
 
-void init_main(pid_t command, int up, int lifeline, int signals)
+/* From here on the command may be running: nothing may fail any more. What cannot be closed only stays open, where nobody inside can
+ * see it. */
+static void settle(int up, int lifeline, int signals, const char *name)
+{
+    sys_close_others((int[]){up, lifeline, signals}, 3);
+    prctl(PR_SET_NAME, name, 0, 0, 0);
+}
+
+static _Noreturn void tell_ended(int up, int status)
 {
     struct message message = {.kind = MESSAGE_ENDED};
+
+    message.wait_status = status;
+    message_send(up, &message);
+    _exit(0);
+}
+
+void init_main(pid_t command, int up, int lifeline, int signals)
+{
     int status = 0;
 
-    /* From here on the command may be running: nothing may fail any more. What cannot be closed only stays open, where nobody inside can
-     * see it. */
-    sys_close_others((int[]){up, lifeline, signals}, 3);
-    prctl(PR_SET_NAME, "bivy-init", 0, 0, 0);
+    settle(up, lifeline, signals, "bivy-init");
     while (!reap(command, &status)) {
         struct pollfd fds[] = {{.fd = lifeline, .events = POLLIN}, {.fd = signals, .events = POLLIN}};
         if (poll(fds, 2, REAP_MS) <= 0)
@@ -89,7 +102,32 @@ void init_main(pid_t command, int up, int lifeline, int signals)
         if (fds[1].revents)
             drain(signals);
     }
-    message.wait_status = status;
-    message_send(up, &message);
-    _exit(0);
+    tell_ended(up, status);
+}
+
+void init_attend(pid_t command, int up, int lifeline, int signals)
+{
+    int status = 0;
+
+    settle(up, lifeline, signals, "bivy-enter");
+    /* The command must not outlive whoever asked for it, and must be reaped, or it would keep the pid namespace from ending: so this
+     * process does not die with its parent any more, but sees the lifeline's end. */
+    prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0);
+    while (!reap(command, &status)) {
+        struct pollfd fds[] = {{.fd = lifeline, .events = POLLIN}, {.fd = signals, .events = POLLIN}};
+        char byte;
+        if (poll(fds, 2, REAP_MS) <= 0)
+            continue;
+        if (fds[0].revents && read(lifeline, &byte, 1) == 1) {
+            kill(-command, SIGTERM); /* it leads a session, so a process group as well */
+            kill(-command, SIGCONT);
+        } else if (fds[0].revents) {
+            kill(-command, SIGKILL);
+            kill(command, SIGKILL);
+            sys_close(&lifeline);
+        }
+        if (fds[1].revents)
+            drain(signals);
+    }
+    tell_ended(up, status);
 }

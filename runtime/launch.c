@@ -100,7 +100,7 @@ static int clone_child(struct child *child, struct launched *launched, struct fa
     int pidfd = -1;
     pid_t pid;
 
-    for (size_t i = 0; i < POLICY_NAMESPACES; i++)
+    for (size_t i = 0; i < POLICY_NAMESPACES && !child->join; i++)
         /* The cgroup namespace comes once the child is in its leaf everywhere. */
         if (policy_namespaces[i].flag != CLONE_NEWCGROUP && !weakened(policy_namespaces[i].name))
             namespaces |= policy_namespaces[i].flag;
@@ -117,7 +117,8 @@ static int clone_child(struct child *child, struct launched *launched, struct fa
         child_main(child);
     }
     if (pid < 0)
-        return fault_set(fault, STAGE_CLONE, -pid, clone_mend(-pid), "clone3 into new namespaces and %.200s", child->cgroup->path);
+        return fault_set(fault, STAGE_CLONE, -pid, clone_mend(-pid), "clone3 into %s%.200s", child->join ? "" : "new namespaces and ",
+                         child->cgroup->path);
     launched->pid = pid;
     launched->pidfd = pidfd;
     return 0;
@@ -147,6 +148,30 @@ static int tell(const struct launched *launched, char byte, struct fault *fault)
                : fault_set(fault, STAGE_IDMAP, errno, NULL, "the sandbox is gone before it began");
 }
 
+static int drop_groups(const struct plan *plan, struct fault *fault)
+{
+    /* Root's groups would go along, and inside setgroups is denied. An ordinary user's cannot be given up (user_namespaces(7)). */
+    return plan->privileged && !weakened("groups") && setgroups(0, NULL) < 0
+               ? fault_set(fault, STAGE_IDMAP, errno, NULL, "supplementary groups cannot be dropped")
+               : 0;
+}
+
+int launch_join(struct child *child, struct launched *launched, struct fault *fault)
+{
+    int result;
+
+    *launched = (struct launched){.pidfd = -1, .up = -1, .lifeline = -1, .joined = true};
+    child->up = child->lifeline = child->rootfs = child->workspace = -1;
+    if ((result = privileges_prepare(fault)) == 0 && (result = open_pipe(&launched->up, &child->up, fault)) == 0 &&
+        (result = open_pipe(&child->lifeline, &launched->lifeline, fault)) == 0 && (result = drop_groups(child->plan, fault)) == 0) {
+        fcntl(launched->up, F_SETFL, O_NONBLOCK);
+        result = clone_child(child, launched, fault);
+    }
+    sys_close(&child->up); /* ours must be closed, or its end would never be seen */
+    sys_close(&child->lifeline);
+    return result;
+}
+
 int launch(struct child *child, struct launched *launched, struct fault *fault)
 {
     int result;
@@ -157,11 +182,8 @@ int launch(struct child *child, struct launched *launched, struct fault *fault)
     if ((result = privileges_prepare(fault)) < 0 || (result = open_pipe(&launched->up, &child->up, fault)) < 0 ||
         (result = open_pipe(&child->lifeline, &launched->lifeline, fault)) < 0 || (result = take_places(child, fault)) < 0)
         goto out;
-    /* Root's groups would go along, and inside setgroups is denied. An ordinary user's cannot be given up (user_namespaces(7)). */
-    if (child->plan->privileged && !weakened("groups") && setgroups(0, NULL) < 0) {
-        result = fault_set(fault, STAGE_IDMAP, errno, NULL, "supplementary groups cannot be dropped");
+    if ((result = drop_groups(child->plan, fault)) < 0)
         goto out;
-    }
     fcntl(launched->up, F_SETFL, O_NONBLOCK);
     if ((result = clone_child(child, launched, fault)) < 0)
         goto out;

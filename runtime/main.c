@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "cgroup.h"
+#include "enter.h"
 #include "facts.h"
 #include "launch.h"
 #include "leaves.h"
@@ -286,6 +287,58 @@ static int run_main(const struct spec *spec, const struct fault *early)
     return status;
 }
 
+/* The story of `bivy enter`: a run whose sandbox is there already. */
+static int enter(const struct spec *spec, struct host *host, struct entrance *entrance, struct outcome *outcome)
+{
+    struct fault *fault = &outcome->fault;
+    struct child child = {.plan = &host->plan, .cgroup = &host->cgroup, .streams = &host->streams, .join = &entrance->join};
+    int result;
+
+    if ((result = host->signals = supervise_signals(fault)) < 0 || (result = facts_host(&host->facts, fault)) < 0 ||
+        (result = enter_find(spec, &host->facts, entrance, &host->plan, fault)) < 0 || (result = share_progress(host, fault)) < 0 ||
+        (result = cgroup_open(&host->facts.cgroups, host->plan.cgroup_parent, entrance->live.name, &host->cgroup, fault)) < 0 ||
+        (result = streams_open(&host->plan, &host->streams, fault)) < 0)
+        return result;
+    child.progress = host->progress;
+    child.timing = &outcome->timing;
+    result = launch_join(&child, &host->launched, fault);
+    /* The leaf and the namespaces are the run's, not ours: from here on nothing of them is held. */
+    cgroup_close(&host->cgroup);
+    enter_release(entrance);
+    streams_close_child(&host->streams);
+    if (result < 0)
+        return result;
+    supervise(&host->plan, &host->cgroup, &host->launched, &host->streams, host->progress, host->signals, outcome);
+    return 0;
+}
+
+static int enter_main(const struct spec *spec)
+{
+    static struct host host;
+    struct entrance entrance = {.live = {.leaf = -1}};
+    struct outcome outcome = {.kind = OUTCOME_SETUP_FAILED, .started = sys_now()};
+    uint64_t by;
+    int status, result;
+
+    facts_start(&host.facts);
+    host.streams = STREAMS_NONE;
+    host.launched = (struct launched){.pidfd = -1, .up = -1, .lifeline = -1};
+    host.signals = host.report.fd = -1;
+    cgroup_none(&host.cgroup);
+    result = enter(spec, &host, &entrance, &outcome);
+    status = result == -ENOENT && outcome.fault.stage == STAGE_CGROUP ? 1 : outcome_status(&outcome);
+    by = outcome.answer_by ? outcome.answer_by : sys_now() + LAST_WORDS;
+    if (outcome.fault.what[0])
+        report_fault(&outcome.fault, by);
+    launch_release(&host.launched);
+    enter_release(&entrance);
+    cgroup_close(&host.cgroup);
+    streams_release(&host.streams);
+    plan_release(&host.plan);
+    facts_release(&host.facts);
+    return status;
+}
+
 static int plan_main(const struct spec *spec)
 {
     static struct host host;
@@ -429,8 +482,10 @@ int main(int argc, char **argv)
     case VERB_KILL:
         status = kill_main(&spec);
         break;
-    case VERB_CHECK:
     case VERB_ENTER:
+        status = enter_main(&spec);
+        break;
+    case VERB_CHECK:
         status = 125;
         break;
     case VERB_VERSION:

@@ -68,8 +68,12 @@ static void kill_all(struct run *run)
 {
     if (run->phase >= KILLING)
         return;
-    cgroup_kill(run->cgroup);
-    sys_pidfd_send_signal(run->launched->pidfd, SIGKILL); /* pid 1 as well: its namespace goes with it, should the cgroup not */
+    if (run->launched->joined && run->launched->lifeline >= 0) {
+        sys_close(&run->launched->lifeline); /* who looks after the command that joined ends it, reaps it and tells */
+    } else {
+        cgroup_kill(run->cgroup);
+        sys_pidfd_send_signal(run->launched->pidfd, SIGKILL); /* pid 1 as well: its namespace goes with it, should the cgroup not */
+    }
     run->killed_at = sys_now();
     run->phase = KILLING;
     run->deadline = run->killed_at + (run->plan->abort_stuck ? ABORT_AFTER : STUCK_AFTER);
