@@ -34,6 +34,7 @@ struct launched {
     int pidfd;
     int up;       /* read end */
     int lifeline; /* write end; closing it kills the sandbox, or the command that joined one */
+    struct join names; /* --keep-on-fail: its namespaces, for a keeper */
     bool joined;  /* the process that was cloned is no pid 1: what it looks after does not die with it */
 };
 

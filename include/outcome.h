@@ -44,6 +44,8 @@ struct outcome {
         int error;          /* errno: 0 all of them; ETIMEDOUT: out of time */
     } sync;
     struct timing timing;
+    uint64_t kept;      /* ns that the sandbox stays, --keep-on-fail; 0: it does not */
+    int64_t kept_until; /* CLOCK_REALTIME ns */
     char residue[256]; /* "" or what could not be removed and why */
 };
 

@@ -111,15 +111,20 @@ static int v1_leaf(const struct plan *plan, struct cgroup *cgroup, enum controll
 }
 
 /* cgroup-v1/memory.rst, section 9: an eventfd that fires when the leaf runs out of memory. */
-static int watch_oom(struct cgroup *cgroup, struct fault *fault)
+static int watch_oom(const struct plan *plan, struct cgroup *cgroup, struct fault *fault)
 {
     int dir = cgroup->v1[CONTROLLER_MEMORY];
     SYS_CLOSES int control = -1;
     char text[32];
     int result;
 
-    if (dir < 0)
+    if (dir < 0) {
+        /* memory.oom.group would take pid 1 along, so there too somebody has to see it (cgroup-v2.rst, memory.events). */
+        if (plan->keep && !(cgroup->missing & 1u << CONTROLLER_MEMORY))
+            cgroup->oom_event = SYS_AGAIN(openat(cgroup->leaf, "memory.events", O_RDONLY | O_CLOEXEC));
+        cgroup->oom_file = cgroup->oom_event >= 0;
         return 0;
+    }
     control = SYS_AGAIN(openat(dir, "memory.oom_control", O_RDONLY | O_CLOEXEC));
     cgroup->oom_event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (control < 0 || cgroup->oom_event < 0)
@@ -204,7 +209,7 @@ int cgroup_limit(const struct plan *plan, struct cgroup *cgroup, struct fault *f
 {
     int result = knobs_turn(plan, cgroup, cgroup->missing, fault);
 
-    return result < 0 ? result : watch_oom(cgroup, fault);
+    return result < 0 ? result : watch_oom(plan, cgroup, fault);
 }
 
 void cgroup_none(struct cgroup *cgroup)
@@ -288,6 +293,21 @@ int cgroup_enter(const struct cgroup *cgroup, struct fault *fault)
     return 0;
 }
 
+void cgroup_unthrottle(const struct cgroup *cgroup)
+{
+    if (cgroup->v1[CONTROLLER_CPU] >= 0)
+        sys_write_file(cgroup->v1[CONTROLLER_CPU], "cpu.cfs_quota_us", "-1");
+    else
+        sys_write_file(cgroup->leaf, "cpu.max", "max");
+}
+
+int cgroup_throttle(const struct plan *plan, const struct cgroup *cgroup, struct fault *fault)
+{
+    struct cgroup again = *cgroup;
+
+    return knobs_turn(plan, &again, cgroup->missing, fault);
+}
+
 int cgroup_kill(const struct cgroup *cgroup)
 {
     int result;
@@ -296,10 +316,7 @@ int cgroup_kill(const struct cgroup *cgroup)
         return -ENOENT;
     result = sys_write_file(cgroup->leaf, "cgroup.kill", "1");
     /* Fifty throttled processes would take seconds to die on half a processor. Nothing in the leaf runs its own code any more. */
-    if (cgroup->v1[CONTROLLER_CPU] >= 0)
-        sys_write_file(cgroup->v1[CONTROLLER_CPU], "cpu.cfs_quota_us", "-1");
-    else
-        sys_write_file(cgroup->leaf, "cpu.max", "max");
+    cgroup_unthrottle(cgroup);
     return result;
 }
 

@@ -450,5 +450,7 @@ void child_main(struct child *child)
         fault_set(&fault, STAGE_INIT, errno, "raise --pids or --memory", "the command's process cannot be forked");
         tell_fault(child->up, &fault);
     }
-    (child->join ? init_attend : init_main)(command, child->up, child->lifeline, signals);
+    if (child->join)
+        init_attend(command, child->up, child->lifeline, signals);
+    init_main(command, child->up, child->lifeline, signals, child->plan->keep > 0);
 }

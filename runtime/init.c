@@ -34,18 +34,39 @@ static bool reap(pid_t command, int *status)
     }
 }
 
-/* From the supervisor: a byte asks for SIGTERM to everybody; end of file means that it is gone. */
-static void listen_up(int lifeline)
+static void tell(int up, enum message_kind kind, int status)
+{
+    struct message message = {.kind = kind};
+
+    message.wait_status = status;
+    message_send(up, &message);
+}
+
+/* The supervisor is about to go and leave the sandbox to a keeper, so its death is no longer the sandbox's; the lifeline's end is. */
+static void clear(int up)
+{
+    prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0);
+    kill(-1, SIGKILL); /* everybody but this process; who is just being forked is caught as well (fork(2), kernel/fork.c) */
+    tell(up, MESSAGE_CLEARED, 0);
+}
+
+/* From the supervisor: a byte says what to do; end of file means that it is gone. True: everybody else was killed, and this stays. */
+static bool listen_up(int lifeline, int up)
 {
     char byte;
     ssize_t got = read(lifeline, &byte, 1);
 
+    if (got == 1 && byte == INIT_KEEP) {
+        clear(up);
+        return true;
+    }
     if (got == 1) {
         kill(-1, SIGTERM);
         kill(-1, SIGCONT); /* a stopped process could not act on it */
     } else if (got == 0 || (errno != EINTR && errno != EAGAIN)) {
         _exit(1);
     }
+    return false;
 }
 
 static void drain(int signals)
@@ -79,30 +100,49 @@ static void settle(int up, int lifeline, int signals, const char *name)
     prctl(PR_SET_NAME, name, 0, 0, 0);
 }
 
-static _Noreturn void tell_ended(int up, int status)
+/* One look at what may have come. True as listen_up's. */
+static bool look(int lifeline, int up, int signals)
 {
-    struct message message = {.kind = MESSAGE_ENDED};
+    struct pollfd fds[] = {{.fd = lifeline, .events = POLLIN}, {.fd = signals, .events = POLLIN}};
 
-    message.wait_status = status;
-    message_send(up, &message);
-    _exit(0);
+    if (poll(fds, 2, REAP_MS) <= 0)
+        return false;
+    if (fds[1].revents)
+        drain(signals);
+    return fds[0].revents && listen_up(lifeline, up);
 }
 
-void init_main(pid_t command, int up, int lifeline, int signals)
+/* The command has ended and the sandbox may be kept: until the lifeline ends. Who joins later is not of this process's making, but what
+ * he leaves behind is its to reap. */
+static _Noreturn void stay(int up, int lifeline, int signals, bool cleared)
 {
+    bool told = false;
+
+    for (;;) {
+        int unused;
+        pid_t pid;
+        while ((pid = waitpid(-1, &unused, WNOHANG)) > 0 || (pid < 0 && errno == EINTR))
+            ;
+        if (cleared && !told && pid < 0) {
+            tell(up, MESSAGE_ALONE, 0);
+            told = true;
+        }
+        cleared = look(lifeline, up, signals) || cleared;
+    }
+}
+
+void init_main(pid_t command, int up, int lifeline, int signals, bool waits)
+{
+    bool cleared = false;
     int status = 0;
 
     settle(up, lifeline, signals, "bivy-init");
-    while (!reap(command, &status)) {
-        struct pollfd fds[] = {{.fd = lifeline, .events = POLLIN}, {.fd = signals, .events = POLLIN}};
-        if (poll(fds, 2, REAP_MS) <= 0)
-            continue;
-        if (fds[0].revents)
-            listen_up(lifeline);
-        if (fds[1].revents)
-            drain(signals);
-    }
-    tell_ended(up, status);
+    while (!reap(command, &status))
+        cleared = look(lifeline, up, signals) || cleared;
+    tell(up, MESSAGE_ENDED, status);
+    if (!waits)
+        _exit(0);
+    stay(up, lifeline, signals, cleared);
 }
 
 void init_attend(pid_t command, int up, int lifeline, int signals)
@@ -129,5 +169,6 @@ void init_attend(pid_t command, int up, int lifeline, int signals)
         if (fds[1].revents)
             drain(signals);
     }
-    tell_ended(up, status);
+    tell(up, MESSAGE_ENDED, status);
+    _exit(0);
 }

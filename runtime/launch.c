@@ -141,6 +141,25 @@ static void abandon(struct launched *launched, struct fault *fault)
         *fault = message.fault;
 }
 
+#define NAMES_TRIES 1000 /* of 1 ms */
+
+/* pid 1 can be looked into by an ordinary user only until it is locked in, so a keeper's descriptors of its namespaces are opened now: it
+ * has made the last of them and waits for its id maps. */
+static int take_names(const struct child *child, struct launched *launched, struct fault *fault)
+{
+    struct pollfd gone = {.fd = launched->pidfd, .events = POLLIN};
+    int result = -ETIMEDOUT;
+
+    if (child->plan->keep == 0)
+        return 0;
+    for (int tries = 0; child->progress->stage < STAGE_IDS && tries < NAMES_TRIES; tries++)
+        if (poll(&gone, 1, 1) > 0)
+            break;
+    if (child->progress->stage >= STAGE_IDS)
+        result = join_open(launched->pid, &launched->names);
+    return result < 0 ? fault_set(fault, STAGE_CLONE, -result, "leave --keep-on-fail out", "the sandbox's namespaces cannot be held") : 0;
+}
+
 static int tell(const struct launched *launched, char byte, struct fault *fault)
 {
     return SYS_AGAIN(write(launched->lifeline, &byte, 1)) == 1
@@ -188,7 +207,8 @@ int launch(struct child *child, struct launched *launched, struct fault *fault)
     if ((result = clone_child(child, launched, fault)) < 0)
         goto out;
     timing_begin(child->timing, STAGE_IDMAP);
-    if ((result = write_maps(child->plan, launched->pid, fault)) < 0 || (result = tell(launched, LAUNCH_MAPPED, fault)) < 0)
+    if ((result = write_maps(child->plan, launched->pid, fault)) < 0 || (result = take_names(child, launched, fault)) < 0 ||
+        (result = tell(launched, LAUNCH_MAPPED, fault)) < 0)
         goto out;
     timing_begin(child->timing, TIMING_LIMITS); /* beside the child, which builds its mounts meanwhile */
     if ((result = cgroup_limit(child->plan, child->cgroup, fault)) == 0)
@@ -205,6 +225,7 @@ out:
 
 void launch_release(struct launched *launched)
 {
+    join_release(&launched->names);
     sys_close(&launched->lifeline);
     sys_close(&launched->up);
     sys_close(&launched->pidfd);

@@ -492,6 +492,8 @@ static int open_holder(const struct hierarchies *cgroups, const char *path, cons
     }
 }
 
+#define LEAF_WITHIN (500 * MS) /* for a leaf to go once nobody holds it */
+
 static bool is_there(const struct hierarchies *cgroups, const char *path, const char *id)
 {
     struct live live;
@@ -502,28 +504,41 @@ static bool is_there(const struct hierarchies *cgroups, const char *path, const 
     return result == 0;
 }
 
-int live_end(const struct hierarchies *cgroups, const char *path, const char *id, uint64_t by, struct fault *fault)
+/* Until the leaf is gone, whoever held it is, or it is too late. True: the leaf is gone. */
+static bool await_end(const struct hierarchies *cgroups, const char *path, const char *id, int holder, uint64_t by)
 {
-    SYS_CLOSES int pidfd = open_holder(cgroups, path, id, fault);
-    struct pollfd gone = {.fd = pidfd, .events = POLLIN};
-    int result;
+    struct pollfd gone = {.fd = holder, .events = POLLIN};
+    uint64_t now;
 
-    if (pidfd < 0)
-        return pidfd;
-    result = sys_pidfd_send_signal(pidfd, SIGTERM);
-    if (result < 0 && result != -ESRCH)
-        return fault_set(fault, STAGE_CGROUP, -result, "as that user, or as root", "sandbox %.32s: may not be ended", id);
-    for (;;) {
-        uint64_t now = sys_now();
-        if (!is_there(cgroups, path, id))
-            return 0;
-        if (now >= by)
-            return fault_set(fault, STAGE_CGROUP, ETIMEDOUT, "bivy ps shows it; bivy clean, once its processes have ended",
-                             "sandbox %.32s was told to end and is still there", id);
-        /* Its bivy is gone, and the leaf is not yet, or will not go. */
+    while (is_there(cgroups, path, id)) {
+        if ((now = sys_now()) >= by)
+            return false;
         if (poll(&gone, gone.fd < 0 ? 0 : 1, 20) > 0) {
             gone.fd = -1;
-            by = by < now + SECOND ? by : now + SECOND;
+            by = by < now + LEAF_WITHIN ? by : now + LEAF_WITHIN;
         }
+    }
+    return true;
+}
+
+int live_end(const struct hierarchies *cgroups, const char *path, const char *id, uint64_t by, struct fault *fault)
+{
+    for (bool told = false;; told = true) {
+        SYS_CLOSES int pidfd = open_holder(cgroups, path, id, fault);
+        int result = pidfd;
+        if (pidfd == -ENOENT && told && !is_there(cgroups, path, id))
+            return 0;
+        if (pidfd >= 0)
+            result = sys_pidfd_send_signal(pidfd, SIGTERM);
+        if (pidfd >= 0 && result < 0 && result != -ESRCH)
+            return fault_set(fault, STAGE_CGROUP, -result, "as that user, or as root", "sandbox %.32s: may not be ended", id);
+        if (pidfd < 0)
+            return pidfd;
+        /* Should its supervisor be gone and the leaf not, a keeper may have taken over just then. */
+        if (await_end(cgroups, path, id, pidfd, by))
+            return 0;
+        if (sys_now() >= by)
+            return fault_set(fault, STAGE_CGROUP, ETIMEDOUT, "bivy ps shows it; bivy clean, once its processes have ended",
+                             "sandbox %.32s was told to end and is still there", id);
     }
 }

@@ -14,6 +14,7 @@
 #include "cgroup.h"
 #include "enter.h"
 #include "facts.h"
+#include "keeper.h"
 #include "launch.h"
 #include "leaves.h"
 #include "live.h"
@@ -164,11 +165,49 @@ static void look_after(const struct spec *spec, struct host *host, struct outcom
         outcome->trouble = TROUBLE_FULL;
 }
 
+static void undo(struct host *host, struct outcome *outcome);
+
+enum { KEEPS = POLICY_NAMESPACES + 2 * CONTROLLER_COUNT + 7 };
+
+/* Leaves the sandbox that failed to a keeper, which undoes what is left to undo when its time is up. What cannot be kept goes now. */
+static void keep(struct host *host, struct outcome *outcome)
+{
+    const struct cgroup *cgroup = &host->cgroup;
+    int fds[KEEPS] = {host->launched.lifeline, host->launched.pidfd, cgroup->parent, cgroup->leaf, host->facts.rootfs.fd, host->signals};
+    struct keeper keeper = {.id = host->plan.id, .ns = outcome->kept, .pidfd = host->launched.pidfd, .signals = host->signals, .fds = fds,
+                            .count = 6};
+    struct timespec wall;
+
+    for (int c = 0; c < CONTROLLER_COUNT; c++) {
+        fds[keeper.count++] = cgroup->v1_parent[c];
+        fds[keeper.count++] = cgroup->v1[c];
+    }
+    for (int i = 0; i < POLICY_NAMESPACES && host->launched.names.open; i++)
+        fds[keeper.count++] = host->launched.names.fd[i];
+    clock_gettime(CLOCK_REALTIME, &wall);
+    outcome->kept_until = (int64_t)wall.tv_sec * 1000000000 + wall.tv_nsec + (int64_t)outcome->kept;
+    pid_t pid = keeper_fork(&keeper);
+    if (pid == 0) {
+        outcome->kept = 0;
+        undo(host, outcome);
+        _exit(0);
+    }
+    if (pid < 0) {
+        outcome->kept = 0;
+        return;
+    }
+    launch_release(&host->launched);
+    cgroup_close(&host->cgroup);
+    host->leaf = false;
+}
+
 /* Ends what is left of the sandbox and removes the leaf, or says in the outcome what would not go. */
 static void undo(struct host *host, struct outcome *outcome)
 {
     int result;
 
+    if (outcome->kept && host->leaf)
+        keep(host, outcome);
     launch_release(&host->launched); /* pid 1, should it live, sees the lifeline end */
     if (!host->leaf)
         return;

@@ -228,6 +228,18 @@ static void write_timing(struct json *json, const struct spec *spec, const struc
     json_close(json, ']');
 }
 
+static void write_kept(struct json *json, const struct outcome *outcome)
+{
+    if (!outcome->kept) {
+        json_null(json, "kept");
+        return;
+    }
+    json_open(json, "kept", '{');
+    json_thousandths(json, "seconds", outcome->kept / 1000000);
+    write_time(json, "until", outcome->kept_until);
+    json_close(json, '}');
+}
+
 void record_write(struct json *json, const struct spec *spec, const struct plan *plan, const struct outcome *outcome)
 {
     bool exited = outcome->have_status && WIFEXITED(outcome->wait_status);
@@ -257,6 +269,7 @@ void record_write(struct json *json, const struct spec *spec, const struct plan 
     write_isolation(json, plan, outcome);
     write_workspace(json, spec, plan, outcome);
     write_timing(json, spec, outcome);
+    write_kept(json, outcome);
     json_open(json, "residue", '[');
     if (outcome->residue[0])
         json_string(json, NULL, outcome->residue);

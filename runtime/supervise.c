@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "init.h"
 #include "readings.h"
 #include "stuck.h"
 #include "sys.h"
@@ -17,6 +18,7 @@
 #define STUCK_AFTER (1700 * MS)   /* from SIGKILL to saying that the kernel cannot end it: part of the contract's 2 s */
 #define ABORT_AFTER (1400 * MS)   /* with --abort-stuck: from SIGKILL to ending the connection */
 #define DRAIN_WITHIN (300 * MS)   /* from the command's end to that of the sandbox; then SIGKILL by cgroup, and no processor limit */
+#define CLEAR_WITHIN (500 * MS)   /* for all but pid 1 to be gone, with --keep-on-fail; then pid 1 goes too */
 #define OOM_WATCH (1000 * MS)     /* after a v1 OOM event: how long to look for the victim */
 #define OOM_STEP (5 * MS)
 #define LAST_WORDS (1000 * MS)    /* for the caller to take the last output and the record, when no time is left of the timeout */
@@ -24,7 +26,7 @@
 #define ANSWER_LEAST (150 * MS)
 #define NEVER UINT64_MAX
 
-enum phase { RUNNING, TERMINATING, KILLING, GONE, STUCK };
+enum phase { RUNNING, TERMINATING, CLEARING, KILLING, GONE, KEPT, STUCK };
 
 struct run { /* what the loop knows */
     const struct plan *plan;
@@ -74,9 +76,27 @@ static void kill_all(struct run *run)
         cgroup_kill(run->cgroup);
         sys_pidfd_send_signal(run->launched->pidfd, SIGKILL); /* pid 1 as well: its namespace goes with it, should the cgroup not */
     }
-    run->killed_at = sys_now();
+    if (run->phase != CLEARING)
+        run->killed_at = sys_now();
     run->phase = KILLING;
     run->deadline = run->killed_at + (run->plan->abort_stuck ? ABORT_AFTER : STUCK_AFTER);
+}
+
+/* With --keep-on-fail pid 1 kills all but itself; what the cgroup could kill is everybody. Whoever cancels a run wants it gone. */
+static void finish(struct run *run)
+{
+    const char keep = INIT_KEEP;
+
+    if (run->phase >= CLEARING)
+        return;
+    if (!run->plan->keep || !run->outcome->ran || run->failed || run->cause == OUTCOME_CANCELLED ||
+        SYS_AGAIN(write(run->launched->lifeline, &keep, 1)) != 1) {
+        kill_all(run);
+        return;
+    }
+    run->phase = CLEARING;
+    run->killed_at = sys_now();
+    run->deadline = run->killed_at + CLEAR_WITHIN;
 }
 
 /* The contract's ending: SIGTERM, a grace, SIGKILL. The first cause counts. */
@@ -88,7 +108,7 @@ static void end(struct run *run, enum outcome_kind cause)
     /* Whoever floods its output may catch SIGTERM and go on: no grace. */
     if (!run->outcome->ran || cause == OUTCOME_OUTPUT_LIMIT || run->plan->kill_after == 0 ||
         SYS_AGAIN(write(run->launched->lifeline, "T", 1)) != 1) {
-        kill_all(run);
+        finish(run);
         return;
     }
     run->phase = TERMINATING;
@@ -107,6 +127,9 @@ static void on_deadline(struct run *run, uint64_t now)
             end(run, OUTCOME_TIMEOUT);
         break;
     case TERMINATING:
+        finish(run);
+        break;
+    case CLEARING:
         kill_all(run);
         break;
     case KILLING:
@@ -120,9 +143,36 @@ static void on_deadline(struct run *run, uint64_t now)
         }
         break;
     case GONE:
+    case KEPT:
     case STUCK:
         break;
     }
+}
+
+/* pid 1 waits to be told what becomes of the sandbox. */
+static void on_end_kept(struct run *run)
+{
+    if (run->cause != OUTCOME_EXITED || run->outcome->wait_status != 0)
+        finish(run);
+    else
+        sys_close(&run->launched->lifeline); /* all went well */
+}
+
+/* Nobody but pid 1 is left. Without limits nothing is kept. */
+static void on_alone(struct run *run)
+{
+    struct fault unused;
+
+    if (run->phase != CLEARING)
+        return;
+    if (!run->outcome->have_readings)
+        run->outcome->have_readings = readings_take(run->cgroup, &run->outcome->readings) == 0;
+    if (!run->outcome->have_status || cgroup_throttle(run->plan, run->cgroup, &unused) < 0) {
+        kill_all(run);
+        return;
+    }
+    run->outcome->kept = run->plan->keep;
+    run->phase = KEPT;
 }
 
 static void on_message(struct run *run)
@@ -154,9 +204,18 @@ static void on_message(struct run *run)
             /* Beside pid 1's death, which takes the kernel a while. */
             if (readings_last(run->cgroup))
                 run->outcome->have_readings = readings_take(run->cgroup, &run->outcome->readings) == 0;
+            if (run->plan->keep && run->phase < CLEARING)
+                on_end_kept(run);
             /* pid 1 exits now, and the kernel kills the rest: whoever is not gone soon is held by something. */
-            if (run->phase < KILLING && run->deadline > sys_now() + DRAIN_WITHIN)
+            if (run->phase < CLEARING && run->deadline > sys_now() + DRAIN_WITHIN)
                 run->deadline = sys_now() + DRAIN_WITHIN;
+            break;
+        case MESSAGE_CLEARED:
+            if (run->phase == CLEARING)
+                cgroup_unthrottle(run->cgroup); /* nothing runs its own code any more, and dying takes time too */
+            break;
+        case MESSAGE_ALONE:
+            on_alone(run);
             break;
         }
     }
@@ -184,7 +243,7 @@ static void on_oom(struct run *run, uint64_t now)
         run->outcome->oom = true;
         if (run->phase == RUNNING)
             run->cause = OUTCOME_OOM;
-        kill_all(run);
+        finish(run);
     } else if (now >= run->oom_watch) {
         run->oom_watch = 0;
     }
@@ -233,7 +292,7 @@ static void loop(struct run *run)
             {.fd = run->launched->pidfd, .events = POLLIN},
             {.fd = run->launched->up, .events = POLLIN}, /* poll(2) passes over a negative one */
             {.fd = run->signals, .events = POLLIN},
-            {.fd = run->cgroup->oom_event, .events = POLLIN},
+            {.fd = run->cgroup->oom_event, .events = run->cgroup->oom_file ? POLLPRI : POLLIN},
         };
         size_t count = streams_poll(run->streams, fds + STREAMS);
         uint64_t now = sys_now();
@@ -249,8 +308,9 @@ static void loop(struct run *run)
         if (fds[SIGNALS].revents)
             on_signal(run);
         if (fds[OOM].revents) {
-            uint64_t unused;
-            if (read(run->cgroup->oom_event, &unused, sizeof unused) > 0)
+            char unused[1024]; /* read from the beginning, memory.events waits for the next change (kernfs) */
+            if ((run->cgroup->oom_file ? pread(run->cgroup->oom_event, unused, sizeof unused, 0)
+                                       : read(run->cgroup->oom_event, unused, sizeof(uint64_t))) > 0)
                 run->oom_watch = now + OOM_WATCH;
         }
         if (run->oom_watch)
@@ -333,7 +393,7 @@ static uint64_t answer_by(const struct run *run, uint64_t now)
 {
     uint64_t by = now + LAST_WORDS, late = run->outcome->started + run->plan->timeout + run->plan->kill_after;
 
-    if (run->cause == OUTCOME_EXITED && run->phase == GONE)
+    if (run->cause == OUTCOME_EXITED && (run->phase == GONE || run->phase == KEPT))
         return by > late ? by : late;
     if (run->killed_at && run->killed_at + ANSWER_WITHIN < by)
         by = run->killed_at + ANSWER_WITHIN;
