@@ -212,6 +212,17 @@ static int lock_privileges(struct child *child, struct fault *fault)
     return result;
 }
 
+/* The process that looks after a command that joined: it must not die with its parent, for it has to reap that command, which would else
+ * keep the pid namespace from ending. It sees the lifeline's end. */
+static int lock_joining(struct child *child, struct fault *fault)
+{
+    int result = lock_privileges(child, fault);
+
+    if (result == 0 && prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0) < 0)
+        return fault_set(fault, STAGE_NO_NEW_PRIVS, errno, NULL, "parent death signal cannot be cleared");
+    return result;
+}
+
 static int load_filter(struct child *child, struct fault *fault)
 {
     (void)child;
@@ -281,7 +292,7 @@ static const struct step joining[] = {
     {STAGE_RLIMITS,      set_rlimits},
     {STAGE_AFFINITY,     set_affinity},
     {STAGE_CAPABILITIES, drop_capabilities},
-    {STAGE_NO_NEW_PRIVS, lock_privileges},   /* not dumpable from here on, so neither is what it makes inside */
+    {STAGE_NO_NEW_PRIVS, lock_joining},      /* not dumpable from here on, so neither is what it makes inside */
     {STAGE_SECCOMP,      load_filter},
     /* clang-format on */
 };

@@ -149,10 +149,7 @@ void init_attend(pid_t command, int up, int lifeline, int signals)
 {
     int status = 0;
 
-    settle(up, lifeline, signals, "bivy-enter");
-    /* The command must not outlive whoever asked for it, and must be reaped, or it would keep the pid namespace from ending: so this
-     * process does not die with its parent any more, but sees the lifeline's end. */
-    prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0);
+    settle(up, lifeline, signals, "bivy-enter"); /* it does not die with its parent (child.c), but sees the lifeline's end */
     while (!reap(command, &status)) {
         struct pollfd fds[] = {{.fd = lifeline, .events = POLLIN}, {.fd = signals, .events = POLLIN}};
         char byte;

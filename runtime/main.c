@@ -1,13 +1,16 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -333,6 +336,9 @@ static int enter(const struct spec *spec, struct host *host, struct entrance *en
     struct child child = {.plan = &host->plan, .cgroup = &host->cgroup, .streams = &host->streams, .join = &entrance->join};
     int result;
 
+    /* Should who looks after the command be killed with the sandbox, the command is ours to reap: unreaped it would keep the pid namespace
+     * from ending. */
+    prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
     if ((result = host->signals = supervise_signals(fault)) < 0 || (result = facts_host(&host->facts, fault)) < 0 ||
         (result = enter_find(spec, &host->facts, entrance, &host->plan, fault)) < 0 || (result = share_progress(host, fault)) < 0 ||
         (result = cgroup_open(&host->facts.cgroups, host->plan.cgroup_parent, entrance->live.name, &host->cgroup, fault)) < 0 ||
@@ -349,6 +355,18 @@ static int enter(const struct spec *spec, struct host *host, struct entrance *en
         return result;
     supervise(&host->plan, &host->cgroup, &host->launched, &host->streams, host->progress, host->signals, outcome);
     return 0;
+}
+
+#define REAP_WITHIN (300 * MS)
+
+static void reap_all(void)
+{
+    uint64_t by = sys_now() + REAP_WITHIN;
+    pid_t pid;
+
+    while ((pid = waitpid(-1, NULL, WNOHANG)) > 0 || (pid == 0 && sys_now() < by))
+        if (pid == 0)
+            poll(NULL, 0, 1);
 }
 
 static int enter_main(const struct spec *spec)
@@ -370,6 +388,7 @@ static int enter_main(const struct spec *spec)
     if (outcome.fault.what[0])
         report_fault(&outcome.fault, by);
     launch_release(&host.launched);
+    reap_all();
     enter_release(&entrance);
     cgroup_close(&host.cgroup);
     streams_release(&host.streams);
