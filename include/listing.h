@@ -25,6 +25,9 @@ struct listing_row {
     size_t command_length;
 };
 
+/* "running" and so on. */
+const char *listing_state_name(enum live_state state);
+
 /* A line for the heads, one a row; no byte of a row can move a terminal, and no row is longer than is read at a glance. *text is
  * allocated and NUL-terminated. 0 or -ENOMEM. */
 int listing_text(const struct listing_row *rows, size_t count, char **text);

@@ -22,9 +22,6 @@ enum live_state {
     LIVE_COUNT
 };
 
-/* "running" and so on. */
-const char *live_state_name(enum live_state state);
-
 struct live {
     char id[PLAN_ID_TEXT];
     char name[PLAN_ID_TEXT + 8]; /* of the leaf */

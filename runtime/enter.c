@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "listing.h"
 #include "options.h"
 #include "sys.h"
 
@@ -107,7 +108,7 @@ static int find(const struct spec *spec, const struct facts *facts, const char *
             return fault_set(fault, STAGE_CGROUP, ENOENT, "bivy clean removes what it left", "sandbox %.32s has lost its bivy", live->id);
         if (sys_now() >= by)
             return fault_set(fault, STAGE_PLAN, EAGAIN, "bivy ps shows its state", "sandbox %.32s is %s, nothing can go in", live->id,
-                             live_state_name(live->state));
+                             listing_state_name(live->state));
         live_release(live);
         poll(NULL, 0, 5);
     }

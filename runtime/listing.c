@@ -21,6 +21,16 @@ struct cells {
     size_t width[COLUMN_COUNT];
 };
 
+static const char *const state_names[LIVE_COUNT] = {
+    [LIVE_STARTING] = "starting", [LIVE_RUNNING] = "running", [LIVE_KEPT] = "kept",
+    [LIVE_ENDING] = "ending",     [LIVE_STALE] = "stale",     [LIVE_HIDDEN] = "hidden",
+};
+
+const char *listing_state_name(enum live_state state)
+{
+    return state_names[state];
+}
+
 size_t listing_escape(const char *bytes, size_t length, size_t columns, char *text, size_t size)
 {
     size_t used = 0, at = 0, mark = 0, mark_used = 0; /* mark: where the last columns could give way to "..." */
@@ -94,9 +104,9 @@ static void fill(const struct listing_row *row, struct cells *cells)
 
     plain(cells->text[ID], row->live.id);
     if (row->have_left)
-        snprintf(cells->text[STATE], CELL, "%s %s", live_state_name(row->live.state), units_show_time(row->left, left));
+        snprintf(cells->text[STATE], CELL, "%s %s", listing_state_name(row->live.state), units_show_time(row->left, left));
     else
-        plain(cells->text[STATE], live_state_name(row->live.state));
+        plain(cells->text[STATE], listing_state_name(row->live.state));
     fill_age(row, cells->text[AGE]);
     snprintf(words, sizeof words, "%u", row->live.owner);
     fill_usage(row, cells);
@@ -191,7 +201,7 @@ static void write_row(struct json *json, const struct listing_row *row)
 
     json_open(json, NULL, '{');
     json_string(json, "id", row->live.id);
-    json_string(json, "state", live_state_name(row->live.state));
+    json_string(json, "state", listing_state_name(row->live.state));
     json_thousandths(json, "age_seconds", row->live.age / 1000000);
     write_thousandths(json, "kept_seconds", row->have_left, row->left / 1000000);
     json_number(json, "uid", row->live.owner);

@@ -23,16 +23,6 @@
 #define SECOND (1000 * MS)
 #define MOST_PIDS 4096
 
-static const char *const state_names[LIVE_COUNT] = {
-    [LIVE_STARTING] = "starting", [LIVE_RUNNING] = "running", [LIVE_KEPT] = "kept",
-    [LIVE_ENDING] = "ending",     [LIVE_STALE] = "stale",     [LIVE_HIDDEN] = "hidden",
-};
-
-const char *live_state_name(enum live_state state)
-{
-    return state_names[state];
-}
-
 /* ---- one process ---- */
 
 static bool read_process(pid_t pid, const char *file, char *text, size_t size)
