@@ -18,7 +18,7 @@
 #define STUCK_AFTER (1700 * MS)   /* from SIGKILL to saying that the kernel cannot end it: part of the contract's 2 s */
 #define ABORT_AFTER (1400 * MS)   /* with --abort-stuck: from SIGKILL to ending the connection */
 #define DRAIN_WITHIN (300 * MS)   /* from the command's end to that of the sandbox; then SIGKILL by cgroup, and no processor limit */
-#define CLEAR_WITHIN (500 * MS)   /* for all but pid 1 to be gone, with --keep-on-fail; then pid 1 goes too */
+#define CLEAR_WITHIN (1000 * MS)  /* for all but pid 1 to be gone, with --keep-on-fail; then pid 1 goes too */
 #define OOM_WATCH (1000 * MS)     /* after a v1 OOM event: how long to look for the victim */
 #define OOM_STEP (5 * MS)
 #define LAST_WORDS (1000 * MS)    /* for the caller to take the last output and the record, when no time is left of the timeout */

@@ -398,15 +398,16 @@ static struct session *enter_stubborn(void)
 
 static void who_entered_dies_with_his_enter(void **state)
 {
-    struct session *session = start_waiting(HOW(.workspace = workspace_make()), NULL), *inside = enter_stubborn();
+    struct session *session = START(HOW(.workspace = workspace_make()), "--kill-after", "100ms", "--", "sh", "-c", "echo up; sleep 1000"), *inside;
 
     (void)state;
+    session_expect(session, "up\n");
+    inside = enter_stubborn();
     session_kill(inside, SIGKILL);
     session_finish(inside);
     AWAIT(!in_leaf("payload") && !in_leaf("bivy-enter"));
     inside = enter_stubborn();
-    session_kill(inside, SIGTERM); /* a grace, then SIGKILL */
-    session_kill(inside, SIGTERM);
+    session_kill(inside, SIGTERM); /* the run's grace, then SIGKILL */
     session_finish(inside);
     CHECK(&inside->result, inside->result.status == 128 + SIGTERM);
     AWAIT(!in_leaf("payload") && !in_leaf("bivy-enter"));
