@@ -22,8 +22,14 @@ struct cgroup {
     char path[PATH_MAX];          /* of the leaf, the same in every hierarchy, as /proc/PID/cgroup must show it */
 };
 
+/* What a struct cgroup is before anything: no leaf, nothing open. */
+void cgroup_none(struct cgroup *cgroup);
+
 /* Makes the leaf. On failure everything made is removed again. Sweeps stale leaves first when no other bivy is at work. */
 int cgroup_create(const struct plan *plan, struct cgroup *cgroup, struct fault *fault);
+
+/* Opens the leaf of a live sandbox, for a process of ours to be born in: no lock is taken, nothing made. */
+int cgroup_open(const struct hierarchies *cgroups, const char *parent, const char *name, struct cgroup *cgroup, struct fault *fault);
 
 /* Writes every limit and reads it back: after clone3, while the child builds its mounts and before it may go on to the command. A limit
  * that cannot be enforced is a fault unless plan->unenforced names it. */
@@ -37,6 +43,9 @@ int cgroup_kill(const struct cgroup *cgroup);
 
 /* Everything in the leaf stands still, or goes on (cgroup.freeze, 5.2). What stands still can be killed. */
 void cgroup_freeze(const struct cgroup *cgroup, bool still);
+/* No CPU limit for those that were killed and need time to die; and the limits once more as they were, for a sandbox that is kept. */
+void cgroup_unthrottle(const struct cgroup *cgroup);
+int cgroup_throttle(const struct plan *plan, const struct cgroup *cgroup, struct fault *fault);
 
 /* Gives the page cache that is charged to the leaf back, for a workspace whose files others change too, on another host: what the kernel
  * has of them here would be read by the next run, and be old (cgroup-v2.rst, memory.reclaim; cgroup-v1/memory.rst, force_empty). It

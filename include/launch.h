@@ -6,6 +6,7 @@
 
 #include "cgroup.h"
 #include "fault.h"
+#include "join.h"
 #include "listener.h"
 #include "message.h"
 #include "plan.h"
@@ -21,6 +22,7 @@ struct child {
     struct timing *timing;
     cpu_set_t processors;  /* chosen by the child, where the plan narrows them */
     int rootfs, workspace; /* taken by the supervisor where it may mount; else -1 */
+    struct join *join;     /* `bivy enter`: namespaces to go into; NULL: new ones are made */
     int up;                /* messages */
     int lifeline;          /* LAUNCH_MAPPED, LAUNCH_LIMITED; then 'T': pass on SIGTERM; end of file: the supervisor is gone */
     int explain;           /* --explain: where the filter's listener goes; else -1 */
@@ -34,8 +36,10 @@ struct launched {
     pid_t pid;
     int pidfd;
     int up;       /* read end */
-    int lifeline; /* write end; closing it kills the sandbox */
+    int lifeline; /* write end; closing it kills the sandbox, or the command that joined one */
     struct listener listener;
+    struct join names; /* --keep-on-fail: its namespaces, for a keeper */
+    bool joined;  /* the process that was cloned is no pid 1: what it looks after does not die with it */
 };
 #define LAUNCHED_NONE ((struct launched){.pidfd = -1, .up = -1, .lifeline = -1, .listener = LISTENER_NONE})
 
@@ -43,6 +47,9 @@ struct launched {
 int launch_maps(const struct plan *plan, pid_t pid, struct fault *fault);
 
 int launch(struct child *child, struct launched *launched, struct fault *fault);
+/* The same for a command that joins a live sandbox (child->join): the process is born in its leaf, child->cgroup, and goes into its
+ * namespaces by itself. */
+int launch_join(struct child *child, struct launched *launched, struct fault *fault);
 void launch_release(struct launched *launched);
 
 #endif

@@ -20,6 +20,12 @@ int leaves_remove(int parent, const char *name, uint64_t deadline);
 /* Is there a live process in or below the v2 cgroup? */
 bool leaves_populated(int leaf);
 
+/* Is it the name of a leaf: LEAVES_PREFIX and a run's id? */
+bool leaves_name(const char *name);
+
+/* May its bivy have made this leaf and not locked it yet? Nobody else may try its lock then. */
+bool leaves_young(int leaf);
+
 struct leaves_sweep {
     unsigned removed, live, stuck;
 };

@@ -38,6 +38,8 @@ enum message_kind {
     MESSAGE_FAULT = 1, /* set-up failed; nothing of the command ran */
     MESSAGE_READY,     /* the gate let the command pass; execve is the next call */
     MESSAGE_ENDED,     /* pid 1 reaped the command */
+    MESSAGE_CLEARED,   /* --keep-on-fail: pid 1 has sent SIGKILL to everybody else */
+    MESSAGE_ALONE,     /* likewise: and all of them are gone */
 };
 
 struct message {

@@ -53,6 +53,8 @@ struct outcome {
     uint64_t unreachable;  /* what it wanted to send and had no route for */
     struct explain *explain; /* NULL without --explain; owned by main */
     struct timing timing;
+    uint64_t kept;      /* ns that the sandbox stays, --keep-on-fail; 0: it does not */
+    int64_t kept_until; /* CLOCK_REALTIME ns */
     char residue[256]; /* "" or what could not be removed and why */
 };
 

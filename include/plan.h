@@ -31,7 +31,8 @@ struct plan {
     gid_t host_gid;
     bool privileged;
 
-    const struct place *rootfs;
+    const uint64_t *joins; /* `bivy enter`: the namespaces of the sandbox that is joined. NULL: it is a new one */
+    const struct place *rootfs;    /* NULL: of a joined sandbox, where its own gate has seen to it */
     bool glibc;                    /* the rootfs has it */
     const struct place *workspace; /* NULL: scratch */
     const uint64_t *own_namespaces; /* the supervisor's, which the sandbox's must differ from */
@@ -68,6 +69,11 @@ struct plan {
 int plan_make(const struct spec *spec, const struct facts *facts, const char *id, char *(*get_env)(const char *),
               struct plan *plan, struct fault *fault);
 void plan_release(struct plan *plan);
+
+/* The same for a command that joins a live sandbox: theirs is the spec of the run that made it, asked that of `bivy enter`. Ids, leaf
+ * and namespaces are not decided but found, and are the caller's to fill in. */
+int plan_join(const struct spec *theirs, const struct spec *asked, const struct facts *facts, char *(*get_env)(const char *),
+              struct plan *plan, struct fault *fault);
 
 /* Where leaves go: --cgroup-parent, or the default of root or of an ordinary user. */
 int plan_cgroup_parent(const char *given, bool privileged, const struct hierarchies *cgroups, char path[PATH_MAX], bool *ours,

@@ -20,7 +20,7 @@ struct watcher {
     void (*output)(void *data); /* output of the command's is about to go to a terminal */
 };
 
-/* From clone3 to the last process of the sandbox being gone, or known to be stuck. Fills *outcome. */
+/* From clone3 to the last process of the sandbox being gone, or known to be stuck. Fills *outcome. watcher may be NULL. */
 void supervise(const struct plan *plan, const struct cgroup *cgroup, struct launched *launched, struct streams *streams,
                const struct progress *progress, int signals, const struct watcher *watcher, struct outcome *outcome);
 

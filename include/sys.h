@@ -31,6 +31,7 @@ int sys_seal_relocations(void);
 
 /* clone3(2); flags and the rest as in struct clone_args. Fork semantics: no CLONE_VM. 0 in the child. */
 pid_t sys_clone3(struct clone_args *args);
+int sys_pidfd_open(pid_t pid);
 int sys_pidfd_send_signal(int pidfd, int signal);
 int sys_openat2(int dirfd, const char *path, uint64_t flags, uint64_t resolve);
 /* open(2) with O_CREAT that follows no symlink anywhere in path. */
@@ -47,6 +48,8 @@ int sys_fsmount(int fd, unsigned attr);
 int sys_pivot_root(const char *new_root, const char *put_old);
 int sys_umount_detach(const char *path);
 int sys_close_range(unsigned first, unsigned last);
+/* Closes every descriptor but these (a negative one stands for none), which it sorts. Nobody can do anything about a failure. */
+void sys_close_others(int *fds, size_t count);
 /* keyctl(2): serial number of the session keyring that counts; a new one, joined. */
 int sys_session_keyring(void);
 int sys_join_session_keyring(void);

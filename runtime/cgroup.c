@@ -220,13 +220,18 @@ int cgroup_limit(const struct plan *plan, struct cgroup *cgroup, struct fault *f
     return result < 0 ? result : watch_oom(cgroup, fault);
 }
 
+void cgroup_none(struct cgroup *cgroup)
+{
+    *cgroup = (struct cgroup){.parent = -1, .leaf = -1, .oom_event = -1};
+    for (int c = 0; c < CONTROLLER_COUNT; c++)
+        cgroup->v1_parent[c] = cgroup->v1[c] = cgroup->v1_tasks[c] = -1;
+}
+
 int cgroup_create(const struct plan *plan, struct cgroup *cgroup, struct fault *fault)
 {
     int result;
 
-    *cgroup = (struct cgroup){.parent = -1, .leaf = -1, .oom_event = -1};
-    for (int c = 0; c < CONTROLLER_COUNT; c++)
-        cgroup->v1_parent[c] = cgroup->v1[c] = cgroup->v1_tasks[c] = -1;
+    cgroup_none(cgroup);
     snprintf(cgroup->name, sizeof cgroup->name, "%s%s", LEAVES_PREFIX, plan->id);
     if (snprintf(cgroup->path, sizeof cgroup->path, "%s/%s", plan->cgroup_parent, cgroup->name) >= (int)sizeof cgroup->path)
         return fault_set(fault, STAGE_CGROUP, ENAMETOOLONG, "choose a shorter one", "cgroup parent %.200s: is too long",
@@ -237,6 +242,37 @@ int cgroup_create(const struct plan *plan, struct cgroup *cgroup, struct fault *
         cgroup_close(cgroup);
     }
     return result;
+}
+
+static int open_fault(const struct cgroup *cgroup, const char *what, struct fault *fault)
+{
+    return fault_set(fault, STAGE_CGROUP, errno, "it may just have ended: bivy ps", "leaf %.300s: %s cannot be opened", cgroup->path, what);
+}
+
+int cgroup_open(const struct hierarchies *cgroups, const char *parent, const char *name, struct cgroup *cgroup, struct fault *fault)
+{
+    char whole[2 * PATH_MAX];
+
+    cgroup_none(cgroup);
+    snprintf(cgroup->name, sizeof cgroup->name, "%s", name);
+    if (snprintf(cgroup->path, sizeof cgroup->path, "%s/%s", parent, name) >= (int)sizeof cgroup->path)
+        return fault_set(fault, STAGE_CGROUP, ENAMETOOLONG, NULL, "cgroup parent %.200s: is too long", parent);
+    for (int c = 0; c < CONTROLLER_COUNT; c++) {
+        if (!cgroups->v1[c].mount[0])
+            continue;
+        snprintf(whole, sizeof whole, "%s%s", cgroups->v1[c].mount, cgroup->path);
+        cgroup->v1[c] = SYS_AGAIN(open(whole, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
+        if (cgroup->v1[c] < 0 && errno == ENOENT) {
+            cgroup->missing |= 1u << c; /* it runs without this limit, --unenforced */
+            continue;
+        }
+        cgroup->v1_tasks[c] = cgroup->v1[c] < 0 ? -1 : SYS_AGAIN(openat(cgroup->v1[c], "tasks", O_WRONLY | O_CLOEXEC));
+        if (cgroup->v1_tasks[c] < 0)
+            return open_fault(cgroup, controller_name((enum controller)c), fault);
+    }
+    snprintf(whole, sizeof whole, "%s%s", cgroups->v2.mount, cgroup->path);
+    cgroup->leaf = SYS_AGAIN(open(whole, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
+    return cgroup->leaf < 0 ? open_fault(cgroup, "it", fault) : 0;
 }
 
 int cgroup_enter(const struct cgroup *cgroup, struct fault *fault)
@@ -265,6 +301,21 @@ int cgroup_enter(const struct cgroup *cgroup, struct fault *fault)
     return 0;
 }
 
+void cgroup_unthrottle(const struct cgroup *cgroup)
+{
+    if (cgroup->v1[CONTROLLER_CPU] >= 0)
+        sys_write_file(cgroup->v1[CONTROLLER_CPU], "cpu.cfs_quota_us", "-1");
+    else
+        sys_write_file(cgroup->leaf, "cpu.max", "max");
+}
+
+int cgroup_throttle(const struct plan *plan, const struct cgroup *cgroup, struct fault *fault)
+{
+    struct cgroup again = *cgroup;
+
+    return knobs_turn(plan, &again, cgroup->missing, fault);
+}
+
 int cgroup_kill(const struct cgroup *cgroup)
 {
     int result;
@@ -273,10 +324,7 @@ int cgroup_kill(const struct cgroup *cgroup)
         return -ENOENT;
     result = sys_write_file(cgroup->leaf, "cgroup.kill", "1");
     /* Fifty throttled processes would take seconds to die on half a processor. Nothing in the leaf runs its own code any more. */
-    if (cgroup->v1[CONTROLLER_CPU] >= 0)
-        sys_write_file(cgroup->v1[CONTROLLER_CPU], "cpu.cfs_quota_us", "-1");
-    else
-        sys_write_file(cgroup->leaf, "cpu.max", "max");
+    cgroup_unthrottle(cgroup);
     return result;
 }
 

@@ -52,13 +52,21 @@ static int shed_inherited(struct child *child, struct fault *fault)
     return 0;
 }
 
-static int enter_cgroup(struct child *child, struct fault *fault)
+static int enter_leaf(struct child *child, struct fault *fault)
 {
     int result = cgroup_enter(child->cgroup, fault);
 
+    if (result == 0)
+        cgroup_close(child->cgroup);
+    return result;
+}
+
+static int enter_cgroup(struct child *child, struct fault *fault)
+{
+    int result = enter_leaf(child, fault);
+
     if (result < 0)
         return result;
-    cgroup_close(child->cgroup);
     if (!weakened("ns_cgroup") && unshare(CLONE_NEWCGROUP) < 0)
         return fault_set(fault, STAGE_CGROUP_ENTER, errno, "the kernel needs CONFIG_CGROUPS and a free slot in max_cgroup_namespaces",
                          "no cgroup namespace can be made");
@@ -80,18 +88,21 @@ static int take_ids(struct child *child, struct fault *fault)
     return privileges_ids(fault);
 }
 
-static int make_scratch(struct child *child, struct fault *fault)
+static void choose_processors(struct child *child)
 {
-    const struct plan *plan = child->plan;
     unsigned current = 0;
 
-    if (!plan->affinity)
-        return rootfs_scratch(plan, NULL, &tree, fault);
-    /* Chosen here, used by set_affinity: files in scratch tell which. */
     if (syscall(SYS_getcpu, &current, NULL, NULL) < 0)
         current = 0; /* any will do */
-    plan_choose_processors(plan, current, &child->processors);
-    return rootfs_scratch(plan, &child->processors, &tree, fault);
+    plan_choose_processors(child->plan, current, &child->processors);
+}
+
+static int make_scratch(struct child *child, struct fault *fault)
+{
+    if (!child->plan->affinity)
+        return rootfs_scratch(child->plan, NULL, &tree, fault);
+    choose_processors(child); /* used by set_affinity: files in scratch tell which */
+    return rootfs_scratch(child->plan, &child->processors, &tree, fault);
 }
 
 static int make_root(struct child *child, struct fault *fault)
@@ -195,6 +206,8 @@ static int set_affinity(struct child *child, struct fault *fault)
 {
     if (!child->plan->affinity)
         return 0;
+    if (child->join)
+        choose_processors(child);
     return sched_setaffinity(0, sizeof child->processors, &child->processors) < 0
                ? fault_set(fault, STAGE_AFFINITY, errno, "--affinity off", "the processors cannot be narrowed")
                : 0;
@@ -217,6 +230,17 @@ static int lock_privileges(struct child *child, struct fault *fault)
     return result;
 }
 
+/* The process that looks after a command that joined: it must not die with its parent, for it has to reap that command, which would else
+ * keep the pid namespace from ending. It sees the lifeline's end. */
+static int lock_joining(struct child *child, struct fault *fault)
+{
+    int result = lock_privileges(child, fault);
+
+    if (result == 0 && prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0) < 0)
+        return fault_set(fault, STAGE_NO_NEW_PRIVS, errno, NULL, "parent death signal cannot be cleared");
+    return result;
+}
+
 static int load_filter(struct child *child, struct fault *fault)
 {
     int listener = -1, result = seccomp_load(child->plan->explain ? &listener : NULL, fault);
@@ -231,11 +255,40 @@ static int load_filter(struct child *child, struct fault *fault)
     return result;
 }
 
-/* The story, in order. What must come before what, and why, beside the row. */
-static const struct {
+/* Into a live sandbox. Afterwards nothing of the host is open but bivy's own pipes, and its root and working directory are the
+ * sandbox's. Only then is a process made that those inside can see. */
+static int join_namespaces(struct child *child, struct fault *fault)
+{
+    int *ends = child->streams->child;
+    int result = join_enter(child->join, fault);
+
+    if (result < 0)
+        return result;
+    sys_close_others((int[]){ends[0], ends[1], ends[2], child->up, child->lifeline, child->streams->terminal.child}, 6);
+    /* 0 to 2 must be taken by something: now they are the command's. With a terminal it makes that later. */
+    if (ends[0] < 0)
+        ends[0] = SYS_AGAIN(open("/dev/null", O_RDONLY | O_NOCTTY)); /* 0, the lowest that is free */
+    if (child->plan->tty)
+        ends[1] = ends[2] = ends[0];
+    for (int fd = 0; fd < 3; fd++)
+        if (ends[fd] < 0 || (ends[fd] != fd && SYS_AGAIN(dup2(ends[fd], fd)) != fd))
+            return fault_set(fault, STAGE_CLONE, errno, NULL, "descriptor %d cannot be made", fd);
+    return 0;
+}
+
+static int join_ids(struct child *child, struct fault *fault)
+{
+    (void)child;
+    return privileges_ids(fault);
+}
+
+struct step {
     enum stage stage;
     int (*run)(struct child *child, struct fault *fault);
-} story[] = {
+};
+
+/* The story, in order. What must come before what, and why, beside the row. */
+static const struct step story[] = {
     /* clang-format off */
     {STAGE_INHERITED,    shed_inherited},    /* while the child has the caller's host id, whose process it still is */
     {STAGE_CGROUP_ENTER, enter_cgroup},      /* early: all that follows is charged; before the cgroup namespace, whose root it is */
@@ -253,6 +306,22 @@ static const struct {
     {STAGE_CAPABILITIES, drop_capabilities}, /* after the last mount and the host name */
     {STAGE_NO_NEW_PRIVS, lock_privileges},   /* after the last change of credentials, which clears the death signal */
     {STAGE_SECCOMP,      load_filter},       /* needs no_new_privs; before the fork: pid 1 lives under the filter too */
+    /* clang-format on */
+};
+
+/* The same for a process that joins a live sandbox: what was made stays as it is, what a process has of its own is made anew. */
+static const struct step joining[] = {
+    /* clang-format off */
+    {STAGE_INHERITED,    shed_inherited},    /* while /proc is the host's: inside there is no /proc/self for who is outside */
+    {STAGE_CGROUP_ENTER, enter_leaf},        /* likewise; and all that follows is charged */
+    {STAGE_KEYRING,      new_keyring},
+    {STAGE_CLONE,        join_namespaces},
+    {STAGE_IDS,          join_ids},
+    {STAGE_RLIMITS,      set_rlimits},
+    {STAGE_AFFINITY,     set_affinity},
+    {STAGE_CAPABILITIES, drop_capabilities},
+    {STAGE_NO_NEW_PRIVS, lock_joining},      /* not dumpable from here on, so neither is what it makes inside */
+    {STAGE_SECCOMP,      load_filter},
     /* clang-format on */
 };
 
@@ -349,6 +418,8 @@ static _Noreturn void command_main(struct child *child)
     int result;
 
     sys_signals_unblock(); /* pid 1 has SIGCHLD blocked by now */
+    if (child->join)
+        prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0); /* its parent is no pid 1, with which it would die */
     enter(child, STAGE_DESCRIPTORS);
     if (set_descriptors(child, &fault) < 0)
         tell_fault(child->up, &fault);
@@ -399,19 +470,22 @@ static pid_t spawn_command(struct child *child)
 
 void child_main(struct child *child)
 {
+    const struct step *steps = child->join ? joining : story;
+    size_t count = child->join ? sizeof joining / sizeof joining[0] : sizeof story / sizeof story[0];
     struct fault fault = {0};
     pid_t command;
     int signals;
 
     sys_signals_default(); /* whatever the caller ignored, blocked or handled */
     umask(0); /* modes of scratch are the policy's */
-    for (size_t i = 0; i < sizeof story / sizeof story[0]; i++) {
-        enter(child, story[i].stage);
-        if (!weakened(stage_name((int)story[i].stage)) && story[i].run(child, &fault) < 0)
+    for (size_t i = 0; i < count; i++) {
+        enter(child, steps[i].stage);
+        if (!weakened(stage_name((int)steps[i].stage)) && steps[i].run(child, &fault) < 0)
             tell_fault(child->up, &fault);
     }
     enter(child, STAGE_INIT);
-    await(child, LAUNCH_LIMITED); /* nothing is forked, nor comes near the command, without limits */
+    if (!child->join) /* there they are in force already */
+        await(child, LAUNCH_LIMITED); /* nothing is forked, nor comes near the command, without limits */
     signals = init_prepare();
     if (signals < 0) {
         fault_set(&fault, STAGE_INIT, -signals, NULL, "pid 1 cannot be made ready");
@@ -422,5 +496,7 @@ void child_main(struct child *child)
         fault_set(&fault, STAGE_INIT, errno, "raise --pids or --memory", "the command's process cannot be forked");
         tell_fault(child->up, &fault);
     }
-    init_main(command, child->up, child->lifeline, signals);
+    if (child->join)
+        init_attend(command, child->up, child->lifeline, signals);
+    init_main(command, child->up, child->lifeline, signals, child->plan->keep > 0);
 }

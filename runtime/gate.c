@@ -166,12 +166,15 @@ static int check_namespaces(const struct plan *plan, struct readback *readback, 
         if (inode == 0)
             return refuse(fault, ENODATA, "a namespace cannot be told");
         readback->namespaces[i] = inode;
+        if (plan->joins && inode != plan->joins[i])
+            return fault_set(fault, STAGE_GATE, EPERM, NULL, "read-back: the %s namespace is not the sandbox's", policy_namespaces[i].name);
         if (inode == plan->own_namespaces[i])
             return fault_set(fault, STAGE_GATE, EPERM, NULL, "read-back: the %s namespace is still the supervisor's",
                              policy_namespaces[i].name);
     }
-    if (getpid() == 1 || getppid() != 1)
-        return refuse(fault, EPERM, "the command's parent is not pid 1 of a pid namespace");
+    /* Who joins has a parent outside, of whom nothing is seen inside. */
+    if (getpid() == 1 || getppid() != (plan->joins ? 0 : 1))
+        return refuse(fault, EPERM, plan->joins ? "the command's parent is in the sandbox" : "the command's parent is not pid 1 of a pid namespace");
     if (getsid(0) != getpid())
         return refuse(fault, EPERM, "the command has no session of its own");
     int result = read_proc("../sys/user/max_user_namespaces", fault);
@@ -305,7 +308,7 @@ static int check_mounts(const struct plan *plan, struct readback *readback, stru
     }
     if (!scratch_fits(plan))
         return mount_fault(fault, "/tmp", "is larger than was planned, or has another mode");
-    if (!same_place("/", plan->rootfs))
+    if (plan->rootfs && !same_place("/", plan->rootfs))
         return mount_fault(fault, "/", "is not the rootfs that was checked");
     if (plan->workspace && !same_place(POLICY_WORKSPACE, plan->workspace))
         return mount_fault(fault, POLICY_WORKSPACE, "is not the directory that was checked");

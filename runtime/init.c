@@ -37,18 +37,69 @@ static bool reap(pid_t command, int *status)
     }
 }
 
-/* From the supervisor: a byte asks for SIGTERM to everybody; end of file means that it is gone. */
-static void listen_up(int lifeline)
+/* While its mount namespace still stands: /tmp is the one tmpfs behind all of scratch, and so never waits for a server. */
+static void look_at_scratch(struct ended *ended)
+{
+    struct statfs now;
+
+    if (SYS_AGAIN(statfs("/tmp", &now)) < 0 || now.f_type != TMPFS_MAGIC || now.f_bsize <= 0)
+        return;
+    ended->scratch_seen = 1;
+    ended->scratch_bytes = (uint64_t)(now.f_blocks - now.f_bfree) * (uint64_t)now.f_bsize;
+    ended->scratch_inodes = (uint64_t)(now.f_files - now.f_ffree);
+    ended->scratch_full = now.f_bfree == 0 || now.f_ffree == 0;
+}
+
+/* The command has ended. last: nothing of the sandbox goes on. */
+static void tell_ended(int up, int status, bool last)
+{
+    struct message message = {.kind = MESSAGE_ENDED};
+
+    message.ended.wait_status = status;
+    message.ended.unreachable = UINT64_MAX;
+    look_at_scratch(&message.ended);
+    /* Here, because the namespace is gone as soon as this process is, and the supervisor could not count on being quicker. Of a command that
+     * did well nobody asks. Never where somebody may come after: whoever has once looked into /proc by /proc/self has a name there from then
+     * on, which the kernel no longer hides from others (fs/proc/base.c: hidepid counts when a name is made). */
+    if (last && status != 0)
+        message.ended.unreachable = network_unreachable();
+    message_send(up, &message);
+}
+
+static void tell(int up, enum message_kind kind, int status)
+{
+    struct message message = {.kind = kind};
+
+    message.ended.wait_status = status;
+    message.ended.unreachable = UINT64_MAX;
+    message_send(up, &message);
+}
+
+/* The supervisor is about to go and leave the sandbox to a keeper, so its death is no longer the sandbox's; the lifeline's end is. */
+static void clear(int up)
+{
+    prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0);
+    kill(-1, SIGKILL); /* everybody but this process; who is just being forked is caught as well (fork(2), kernel/fork.c) */
+    tell(up, MESSAGE_CLEARED, 0);
+}
+
+/* From the supervisor: a byte says what to do; end of file means that it is gone. True: everybody else was killed, and this stays. */
+static bool listen_up(int lifeline, int up)
 {
     char byte;
     ssize_t got = read(lifeline, &byte, 1);
 
+    if (got == 1 && byte == INIT_KEEP) {
+        clear(up);
+        return true;
+    }
     if (got == 1) {
         kill(-1, SIGTERM);
         kill(-1, SIGCONT); /* a stopped process could not act on it */
     } else if (got == 0 || (errno != EINTR && errno != EAGAIN)) {
         _exit(1);
     }
+    return false;
 }
 
 static void drain(int signals)
@@ -76,62 +127,78 @@ int init_prepare(void)
 
 /* From here on the command may be running: nothing may fail any more. What cannot be closed only stays open, where nobody inside can
  * see it. */
-static void keep_only(int a, int b, int c)
+static void settle(int up, int lifeline, int signals, const char *name)
 {
-    int low = a < b ? a : b, high = a < b ? b : a, middle;
+    sys_close_others((int[]){up, lifeline, signals}, 3);
+    prctl(PR_SET_NAME, name, 0, 0, 0);
+}
 
-    if (c < low) {
-        middle = low;
-        low = c;
-    } else if (c > high) {
-        middle = high;
-        high = c;
-    } else {
-        middle = c;
+/* One look at what may have come. True as listen_up's. */
+static bool look(int lifeline, int up, int signals)
+{
+    struct pollfd fds[] = {{.fd = lifeline, .events = POLLIN}, {.fd = signals, .events = POLLIN}};
+
+    if (poll(fds, 2, REAP_MS) <= 0)
+        return false;
+    if (fds[1].revents)
+        drain(signals);
+    return fds[0].revents && listen_up(lifeline, up);
+}
+
+/* The command has ended and the sandbox may be kept: until the lifeline ends. Who joins later is not of this process's making, but what
+ * he leaves behind is its to reap. */
+static _Noreturn void stay(int up, int lifeline, int signals, bool cleared)
+{
+    bool told = false;
+
+    for (;;) {
+        int unused;
+        pid_t pid;
+        while ((pid = waitpid(-1, &unused, WNOHANG)) > 0 || (pid < 0 && errno == EINTR))
+            ;
+        if (cleared && !told && pid < 0) {
+            tell(up, MESSAGE_ALONE, 0);
+            told = true;
+        }
+        cleared = look(lifeline, up, signals) || cleared;
     }
-    if (low > 0)
-        sys_close_range(0, (unsigned)low - 1);
-    if (middle > low + 1)
-        sys_close_range((unsigned)low + 1, (unsigned)middle - 1);
-    if (high > middle + 1)
-        sys_close_range((unsigned)middle + 1, (unsigned)high - 1);
-    sys_close_range((unsigned)high + 1, ~0u);
 }
 
-/* While its mount namespace still stands: /tmp is the one tmpfs behind all of scratch, and so never waits for a server. */
-static void look_at_scratch(struct ended *ended)
+void init_main(pid_t command, int up, int lifeline, int signals, bool waits)
 {
-    struct statfs now;
-
-    if (SYS_AGAIN(statfs("/tmp", &now)) < 0 || now.f_type != TMPFS_MAGIC || now.f_bsize <= 0)
-        return;
-    ended->scratch_seen = 1;
-    ended->scratch_bytes = (uint64_t)(now.f_blocks - now.f_bfree) * (uint64_t)now.f_bsize;
-    ended->scratch_inodes = (uint64_t)(now.f_files - now.f_ffree);
-    ended->scratch_full = now.f_bfree == 0 || now.f_ffree == 0;
-}
-
-void init_main(pid_t command, int up, int lifeline, int signals)
-{
-    struct message message = {.kind = MESSAGE_ENDED};
+    bool cleared = false;
     int status = 0;
 
-    keep_only(up, lifeline, signals);
-    prctl(PR_SET_NAME, "bivy-init", 0, 0, 0);
+    settle(up, lifeline, signals, "bivy-init");
+    while (!reap(command, &status))
+        cleared = look(lifeline, up, signals) || cleared;
+    tell_ended(up, status, !waits);
+    if (!waits)
+        _exit(0);
+    stay(up, lifeline, signals, cleared);
+}
+
+void init_attend(pid_t command, int up, int lifeline, int signals)
+{
+    int status = 0;
+
+    settle(up, lifeline, signals, "bivy-enter"); /* it does not die with its parent (child.c), but sees the lifeline's end */
     while (!reap(command, &status)) {
         struct pollfd fds[] = {{.fd = lifeline, .events = POLLIN}, {.fd = signals, .events = POLLIN}};
+        char byte;
         if (poll(fds, 2, REAP_MS) <= 0)
             continue;
-        if (fds[0].revents)
-            listen_up(lifeline);
+        if (fds[0].revents && read(lifeline, &byte, 1) == 1) {
+            kill(-command, SIGTERM); /* it leads a session, so a process group as well */
+            kill(-command, SIGCONT);
+        } else if (fds[0].revents) {
+            kill(-command, SIGKILL);
+            kill(command, SIGKILL);
+            sys_close(&lifeline);
+        }
         if (fds[1].revents)
             drain(signals);
     }
-    message.ended.wait_status = status;
-    look_at_scratch(&message.ended);
-    /* Only here: the namespace is gone as soon as this process is, and the supervisor could not count on being quicker. Of a command that
-     * did well nobody asks. */
-    message.ended.unreachable = status == 0 ? UINT64_MAX : network_unreachable();
-    message_send(up, &message);
+    tell_ended(up, status, false);
     _exit(0);
 }

@@ -44,7 +44,7 @@ static void knob_value(const struct plan *plan, const struct knob *knob, char te
         snprintf(text, VALUE_TEXT, "0");
         break;
     case VALUE_ONE:
-        snprintf(text, VALUE_TEXT, "1");
+        snprintf(text, VALUE_TEXT, plan->keep ? "0" : "1"); /* pid 1 is to outlive the others */
         break;
     case VALUE_CPU_MAX:
         snprintf(text, VALUE_TEXT, "%llu %d", quota, CPU_PERIOD_US);

@@ -106,7 +106,7 @@ static int clone_child(struct child *child, struct launched *launched, struct fa
     int pidfd = -1;
     pid_t pid;
 
-    for (size_t i = 0; i < POLICY_NAMESPACES; i++)
+    for (size_t i = 0; i < POLICY_NAMESPACES && !child->join; i++)
         /* The cgroup namespace comes once the child is in its leaf everywhere. */
         if (policy_namespaces[i].flag != CLONE_NEWCGROUP && !weakened(policy_namespaces[i].name))
             namespaces |= policy_namespaces[i].flag;
@@ -124,7 +124,8 @@ static int clone_child(struct child *child, struct launched *launched, struct fa
         child_main(child);
     }
     if (pid < 0)
-        return fault_set(fault, STAGE_CLONE, -pid, clone_mend(-pid), "clone3 into new namespaces and %.200s", child->cgroup->path);
+        return fault_set(fault, STAGE_CLONE, -pid, clone_mend(-pid), "clone3 into %s%.200s", child->join ? "" : "new namespaces and ",
+                         child->cgroup->path);
     launched->pid = pid;
     launched->pidfd = pidfd;
     return 0;
@@ -147,11 +148,54 @@ static void abandon(struct launched *launched, struct fault *fault)
         *fault = message.fault;
 }
 
+#define NAMES_TRIES 1000 /* of 1 ms */
+
+/* pid 1 can be looked into by an ordinary user only until it is locked in, so a keeper's descriptors of its namespaces are opened now: it
+ * has made the last of them and waits for its id maps. */
+static int take_names(const struct child *child, struct launched *launched, struct fault *fault)
+{
+    struct pollfd gone = {.fd = launched->pidfd, .events = POLLIN};
+    int result = -ETIMEDOUT;
+
+    if (child->plan->keep == 0)
+        return 0;
+    for (int tries = 0; child->progress->stage < STAGE_IDS && tries < NAMES_TRIES; tries++)
+        if (poll(&gone, 1, 1) > 0)
+            break;
+    if (child->progress->stage >= STAGE_IDS)
+        result = join_open(launched->pid, &launched->names);
+    return result < 0 ? fault_set(fault, STAGE_CLONE, -result, "leave --keep-on-fail out", "the sandbox's namespaces cannot be held") : 0;
+}
+
 static int tell(const struct launched *launched, char byte, struct fault *fault)
 {
     return SYS_AGAIN(write(launched->lifeline, &byte, 1)) == 1
                ? 0
                : fault_set(fault, STAGE_IDMAP, errno, NULL, "the sandbox is gone before it began");
+}
+
+static int drop_groups(const struct plan *plan, struct fault *fault)
+{
+    /* Root's groups would go along, and inside setgroups is denied. An ordinary user's cannot be given up (user_namespaces(7)). */
+    return plan->privileged && !weakened("groups") && setgroups(0, NULL) < 0
+               ? fault_set(fault, STAGE_IDMAP, errno, NULL, "supplementary groups cannot be dropped")
+               : 0;
+}
+
+int launch_join(struct child *child, struct launched *launched, struct fault *fault)
+{
+    int result;
+
+    *launched = (struct launched){.pidfd = -1, .up = -1, .lifeline = -1, .joined = true};
+    child->up = child->lifeline = child->rootfs = child->workspace = -1;
+    if ((result = privileges_prepare(fault)) == 0 && (result = open_pipe(&launched->up, &child->up, fault)) == 0 &&
+        (result = open_pipe(&child->lifeline, &launched->lifeline, fault)) == 0 && (result = drop_groups(child->plan, fault)) == 0) {
+        fcntl(launched->up, F_SETFL, O_NONBLOCK);
+        result = clone_child(child, launched, fault);
+    }
+    sys_close(&child->up); /* ours must be closed, or its end would never be seen */
+    sys_close(&child->lifeline);
+    return result;
 }
 
 int launch(struct child *child, struct launched *launched, struct fault *fault)
@@ -164,18 +208,16 @@ int launch(struct child *child, struct launched *launched, struct fault *fault)
     if ((result = privileges_prepare(fault)) < 0 || (result = open_pipe(&launched->up, &child->up, fault)) < 0 ||
         (result = open_pipe(&child->lifeline, &launched->lifeline, fault)) < 0 || (result = take_places(child, fault)) < 0)
         goto out;
-    /* Root's groups would go along, and inside setgroups is denied. An ordinary user's cannot be given up (user_namespaces(7)). */
-    if (child->plan->privileged && !weakened("groups") && setgroups(0, NULL) < 0) {
-        result = fault_set(fault, STAGE_IDMAP, errno, NULL, "supplementary groups cannot be dropped");
+    if ((result = drop_groups(child->plan, fault)) < 0)
         goto out;
-    }
     if (child->plan->explain && (result = listener_open(&launched->listener, may_block(child->plan), &child->explain, fault)) < 0)
         goto out;
     fcntl(launched->up, F_SETFL, O_NONBLOCK);
     if ((result = clone_child(child, launched, fault)) < 0)
         goto out;
     timing_begin(child->timing, STAGE_IDMAP);
-    if ((result = launch_maps(child->plan, launched->pid, fault)) < 0 || (result = tell(launched, LAUNCH_MAPPED, fault)) < 0)
+    if ((result = launch_maps(child->plan, launched->pid, fault)) < 0 || (result = take_names(child, launched, fault)) < 0 ||
+        (result = tell(launched, LAUNCH_MAPPED, fault)) < 0)
         goto out;
     timing_begin(child->timing, TIMING_LIMITS); /* beside the child, which builds its mounts meanwhile */
     if ((result = cgroup_limit(child->plan, child->cgroup, fault)) == 0)
@@ -193,6 +235,7 @@ out:
 
 void launch_release(struct launched *launched)
 {
+    join_release(&launched->names);
     sys_close(&launched->lifeline);
     sys_close(&launched->up);
     sys_close(&launched->pidfd);

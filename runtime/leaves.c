@@ -75,7 +75,7 @@ static int sweep_leaf(const struct hierarchies *cgroups, const char *path, int p
 }
 
 /* Exactly what make_id() in main.c makes, so that nobody's "bivy-test" or "bivy-worker.service" is taken for a stale leaf. */
-static bool leaf_name(const char *name)
+bool leaves_name(const char *name)
 {
     size_t prefix = strlen(LEAVES_PREFIX);
 
@@ -86,7 +86,7 @@ static bool leaf_name(const char *name)
 /* A leaf younger than this may be one that its bivy has made and not locked yet. */
 #define SWEEP_AGE_S 2
 
-static bool too_young(int leaf)
+bool leaves_young(int leaf)
 {
     struct stat made;
     struct timespec now;
@@ -111,12 +111,13 @@ int leaves_sweep(const struct hierarchies *cgroups, const char *path, bool alone
         return fault_set(fault, STAGE_CGROUP, -parent, "name the cgroup parent with --cgroup-parent", "%.200s%.200s: cannot be opened",
                          cgroups->v2.mount, path);
     while ((more = sys_next_name(&names, &name)) > 0) {
-        if (!leaf_name(name))
+        if (!leaves_name(name))
             continue;
         SYS_CLOSES int leaf = SYS_AGAIN(openat(parent, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
         if (leaf < 0)
             continue;
-        if (SYS_AGAIN(flock(leaf, LOCK_EX | LOCK_NB)) < 0 || (!alone && too_young(leaf)))
+        /* Age first: to lock it, if only for a moment, would be to take it from a bivy that is about to. */
+        if ((!alone && leaves_young(leaf)) || SYS_AGAIN(flock(leaf, LOCK_EX | LOCK_NB)) < 0)
             sweep->live++;
         else if (sweep_leaf(cgroups, path, parent, leaf, name, deadline) < 0)
             sweep->stuck++;

@@ -1,26 +1,33 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "cgroup.h"
 #include "check.h"
+#include "enter.h"
 #include "explain.h"
 #include "facts.h"
+#include "keeper.h"
 #include "launch.h"
 #include "leaves.h"
+#include "live.h"
 #include "log.h"
 #include "options.h"
 #include "outcome.h"
 #include "plan.h"
+#include "ps.h"
 #include "record.h"
 #include "report.h"
 #include "selftest.h"
@@ -170,11 +177,49 @@ static void look_after(const struct spec *spec, struct host *host, struct outcom
         outcome->trouble = TROUBLE_FULL;
 }
 
+static void undo(struct host *host, struct outcome *outcome);
+
+enum { KEEPS = POLICY_NAMESPACES + 2 * CONTROLLER_COUNT + 7 };
+
+/* Leaves the sandbox that failed to a keeper, which undoes what is left to undo when its time is up. What cannot be kept goes now. */
+static void keep(struct host *host, struct outcome *outcome)
+{
+    const struct cgroup *cgroup = &host->cgroup;
+    int fds[KEEPS] = {host->launched.lifeline, host->launched.pidfd, cgroup->parent, cgroup->leaf, host->facts.rootfs.fd, host->signals};
+    struct keeper keeper = {.id = host->plan.id, .ns = outcome->kept, .pidfd = host->launched.pidfd, .signals = host->signals, .fds = fds,
+                            .count = 6};
+    struct timespec wall;
+
+    for (int c = 0; c < CONTROLLER_COUNT; c++) {
+        fds[keeper.count++] = cgroup->v1_parent[c];
+        fds[keeper.count++] = cgroup->v1[c];
+    }
+    for (int i = 0; i < POLICY_NAMESPACES && host->launched.names.open; i++)
+        fds[keeper.count++] = host->launched.names.fd[i];
+    clock_gettime(CLOCK_REALTIME, &wall);
+    outcome->kept_until = (int64_t)wall.tv_sec * 1000000000 + wall.tv_nsec + (int64_t)outcome->kept;
+    pid_t pid = keeper_fork(&keeper);
+    if (pid == 0) {
+        outcome->kept = 0;
+        undo(host, outcome);
+        _exit(0);
+    }
+    if (pid < 0) {
+        outcome->kept = 0;
+        return;
+    }
+    launch_release(&host->launched);
+    cgroup_close(&host->cgroup);
+    host->leaf = false;
+}
+
 /* Ends what is left of the sandbox and removes the leaf, or says in the outcome what would not go. */
 static void undo(struct host *host, struct outcome *outcome)
 {
     int result;
 
+    if (outcome->kept && host->leaf)
+        keep(host, outcome);
     launch_release(&host->launched); /* pid 1, should it live, sees the lifeline end */
     if (!host->leaf)
         return;
@@ -341,6 +386,74 @@ static int run_main(const struct spec *spec, const struct fault *early)
     return status;
 }
 
+/* The story of `bivy enter`: a run whose sandbox is there already. */
+static int enter(const struct spec *spec, struct host *host, struct entrance *entrance, struct outcome *outcome)
+{
+    struct fault *fault = &outcome->fault;
+    struct child child = {.plan = &host->plan, .cgroup = &host->cgroup, .streams = &host->streams, .join = &entrance->join};
+    int result;
+
+    /* Should who looks after the command be killed with the sandbox, the command is ours to reap: unreaped it would keep the pid namespace
+     * from ending. */
+    prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+    if ((result = host->signals = supervise_signals(fault)) < 0 || (result = facts_host(&host->facts, fault)) < 0 ||
+        (result = enter_find(spec, &host->facts, entrance, &host->plan, fault)) < 0 || (result = share_progress(host, fault)) < 0 ||
+        (result = cgroup_open(&host->facts.cgroups, host->plan.cgroup_parent, entrance->live.name, &host->cgroup, fault)) < 0 ||
+        (result = streams_open(&host->plan, &host->streams, fault)) < 0)
+        return result;
+    child.progress = host->progress;
+    child.timing = &outcome->timing;
+    result = launch_join(&child, &host->launched, fault);
+    /* The leaf and the namespaces are the run's, not ours: from here on nothing of them is held. */
+    cgroup_close(&host->cgroup);
+    enter_release(entrance);
+    streams_close_child(&host->streams);
+    if (result < 0)
+        return result;
+    supervise(&host->plan, &host->cgroup, &host->launched, &host->streams, host->progress, host->signals, NULL, outcome);
+    return 0;
+}
+
+#define REAP_WITHIN (300 * MS)
+
+static void reap_all(void)
+{
+    uint64_t by = sys_now() + REAP_WITHIN;
+    pid_t pid;
+
+    while ((pid = waitpid(-1, NULL, WNOHANG)) > 0 || (pid == 0 && sys_now() < by))
+        if (pid == 0)
+            poll(NULL, 0, 1);
+}
+
+static int enter_main(const struct spec *spec)
+{
+    static struct host host;
+    struct entrance entrance = {.live = {.leaf = -1}};
+    struct outcome outcome = {.kind = OUTCOME_SETUP_FAILED, .started = sys_now()};
+    uint64_t by;
+    int status, result;
+
+    facts_start(&host.facts);
+    host.streams = STREAMS_NONE;
+    host.launched = LAUNCHED_NONE;
+    host.signals = host.report.fd = -1;
+    cgroup_none(&host.cgroup);
+    result = enter(spec, &host, &entrance, &outcome);
+    status = result == -ENOENT && outcome.fault.stage == STAGE_CGROUP ? 1 : outcome_status(&outcome);
+    by = outcome.answer_by ? outcome.answer_by : sys_now() + LAST_WORDS;
+    if (outcome.fault.what[0])
+        report_fault(&outcome.fault, by);
+    launch_release(&host.launched);
+    reap_all();
+    enter_release(&entrance);
+    cgroup_close(&host.cgroup);
+    streams_release(&host.streams);
+    plan_release(&host.plan);
+    facts_release(&host.facts);
+    return status;
+}
+
 static int plan_main(const struct spec *spec)
 {
     static struct host host;
@@ -362,17 +475,26 @@ static int plan_main(const struct spec *spec)
     return status;
 }
 
+/* Where the leaves are, for the subcommands that look for sandboxes. */
+static int find_parent(const struct spec *spec, struct facts *facts, char parent[PATH_MAX], struct fault *fault)
+{
+    bool ours;
+    int result;
+
+    facts_start(facts);
+    if ((result = facts_host(facts, fault)) < 0)
+        return result;
+    return plan_cgroup_parent(spec->cgroup_parent, facts->privileged, &facts->cgroups, parent, &ours, fault);
+}
+
 static int clean_main(const struct spec *spec)
 {
     static struct facts facts;
     struct leaves_sweep sweep = {0};
     struct fault fault;
     char parent[PATH_MAX];
-    bool ours;
 
-    facts_start(&facts);
-    if (facts_host(&facts, &fault) < 0 ||
-        plan_cgroup_parent(spec->cgroup_parent, facts.privileged, &facts.cgroups, parent, &ours, &fault) < 0 ||
+    if (find_parent(spec, &facts, parent, &fault) < 0 ||
         leaves_clean(&facts.cgroups, parent, &sweep, &fault) < 0) {
         report_fault(&fault, sys_now() + LAST_WORDS);
         facts_release(&facts);
@@ -391,7 +513,7 @@ static void run_silently(const struct spec *spec, struct outcome *outcome)
     *outcome = (struct outcome){.kind = OUTCOME_SETUP_FAILED, .started = sys_now()};
     facts_start(&host.facts);
     host.streams = STREAMS_NONE;
-    host.launched = (struct launched){.pidfd = -1, .up = -1, .lifeline = -1};
+    host.launched = LAUNCHED_NONE;
     host.signals = host.report.fd = -1;
     host.facts.timing = &outcome->timing;
     run(spec, &host, outcome);
@@ -413,6 +535,51 @@ static int check_main(const struct spec *spec)
     if (status < 0)
         report_fault(&fault, sys_now() + LAST_WORDS);
     return status < 0 ? 125 : status;
+}
+
+static int ps_main(const struct spec *spec)
+{
+    static struct facts facts;
+    char parent[PATH_MAX], *text = NULL;
+    struct json json = {0};
+    struct ps ps = {0};
+    struct fault fault;
+    int result = find_parent(spec, &facts, parent, &fault);
+
+    if (result == 0 && (result = ps_gather(&facts.cgroups, parent, &ps, &fault)) == 0) {
+        if (spec->json)
+            listing_json(&json, parent, ps.rows, ps.count);
+        else
+            listing_text(ps.rows, ps.count, &text);
+        if (!(spec->json ? json.text : text) || json.failed || fputs(spec->json ? json.text : text, stdout) < 0 || fflush(stdout) < 0)
+            result = fault_set(&fault, STAGE_REPORT, EIO, NULL, "the list could not be written to stdout");
+    }
+    if (result < 0)
+        report_fault(&fault, sys_now() + LAST_WORDS);
+    free(text);
+    json_release(&json);
+    ps_release(&ps);
+    facts_release(&facts);
+    return result < 0 ? 125 : 0;
+}
+
+#define KILL_WITHIN ((uint64_t)3660000000000) /* the longest --kill-after, and a minute: the run's own deadlines come first */
+
+static int kill_main(const struct spec *spec)
+{
+    static struct facts facts;
+    char parent[PATH_MAX];
+    struct fault fault;
+    int result = find_parent(spec, &facts, parent, &fault);
+
+    if (result == 0)
+        result = live_end(&facts.cgroups, parent, spec->id, sys_now() + KILL_WITHIN, &fault);
+    if (result == 0)
+        printf("%s has ended\n", spec->id);
+    else
+        report_fault(&fault, sys_now() + LAST_WORDS);
+    facts_release(&facts);
+    return result == 0 ? 0 : result == -ENOENT ? 1 : 125;
 }
 
 int main(int argc, char **argv)
@@ -462,9 +629,13 @@ int main(int argc, char **argv)
         status = check_main(&spec);
         break;
     case VERB_PS:
+        status = ps_main(&spec);
+        break;
     case VERB_KILL:
+        status = kill_main(&spec);
+        break;
     case VERB_ENTER:
-        status = 125;
+        status = enter_main(&spec);
         break;
     case VERB_VERSION:
         status = printf("bivy %s\n", BIVY_VERSION) < 0 ? 125 : 0;

@@ -33,6 +33,8 @@ bool message_valid(const void *bytes, size_t length)
         return ends(message.readback.cgroup, sizeof message.readback.cgroup) &&
                ends(message.readback.workspace_fs, sizeof message.readback.workspace_fs);
     case MESSAGE_ENDED:
+    case MESSAGE_CLEARED:
+    case MESSAGE_ALONE:
         return true;
     default:
         return false;

@@ -7,6 +7,8 @@
 
 #include "trouble.h"
 
+#define PLAN_JOIN_MOST ((uint64_t)400 * 3600 * 1000000000) /* ns; more than the longest --timeout and --keep-on-fail together */
+
 static int no_memory(struct fault *fault)
 {
     return fault_set(fault, STAGE_PLAN, ENOMEM, NULL, "out of memory");
@@ -311,6 +313,36 @@ int plan_make(const struct spec *spec, const struct facts *facts, const char *id
         return result;
     decide_processors(spec, facts, plan);
     return 0;
+}
+
+int plan_join(const struct spec *theirs, const struct spec *asked, const struct facts *facts, char *(*get_env)(const char *),
+              struct plan *plan, struct fault *fault)
+{
+    int result;
+
+    *plan = (struct plan){
+        .own_namespaces = facts->namespaces,
+        .privileged = facts->privileged,
+        .cgroups = &facts->cgroups,
+        .scratch = theirs->scratch,
+        .scratch_inodes = theirs->scratch_inodes,
+        .memory = theirs->memory,
+        .open_files = theirs->open_files,
+        .file_size = theirs->file_size,
+        .network = theirs->network,
+        .interactive = asked->interactive,
+        .tty = asked->tty,
+        .affinity = true,
+        .timeout = PLAN_JOIN_MOST, /* the sandbox's own end comes first */
+        .kill_after = theirs->kill_after,
+        .max_output = SPEC_UNLIMITED,
+        .output_limit = SPEC_UNLIMITED,
+        .argv = asked->argv,
+    };
+    snprintf(plan->id, sizeof plan->id, "%s", asked->id);
+    if ((result = decide_mounts(theirs, plan, fault)) < 0 || (result = decide_env(theirs, facts, get_env, plan, fault)) < 0)
+        return result;
+    return decide_candidates(plan, fault);
 }
 
 static void free_strings(char **strings)

@@ -185,6 +185,18 @@ static void write_timing(struct json *json, const struct spec *spec, const struc
     json_close(json, ']');
 }
 
+static void write_kept(struct json *json, const struct outcome *outcome)
+{
+    if (!outcome->kept) {
+        json_null(json, "kept");
+        return;
+    }
+    json_open(json, "kept", '{');
+    json_thousandths(json, "seconds", outcome->kept / 1000000);
+    write_time(json, "until", outcome->kept_until);
+    json_close(json, '}');
+}
+
 void record_write(struct json *json, const struct spec *spec, const struct plan *plan, const struct outcome *outcome)
 {
     bool exited = outcome->have_status && WIFEXITED(outcome->wait_status);
@@ -219,6 +231,7 @@ void record_write(struct json *json, const struct spec *spec, const struct plan 
     autopsy_write(json, outcome->autopsy);
     network_write(json, spec, outcome);
     explain_write(json, outcome);
+    write_kept(json, outcome);
     json_open(json, "residue", '[');
     if (outcome->residue[0])
         json_string(json, NULL, outcome->residue);

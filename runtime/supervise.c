@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "autopsy.h"
+#include "init.h"
 #include "readings.h"
 #include "stuck.h"
 #include "sys.h"
@@ -19,6 +20,7 @@
 #define STUCK_AFTER (1700 * MS)   /* from SIGKILL to saying that the kernel cannot end it: part of the contract's 2 s */
 #define ABORT_AFTER (1400 * MS)   /* with --abort-stuck: from SIGKILL to ending the connection */
 #define DRAIN_WITHIN (300 * MS)   /* from the command's end to that of the sandbox; then SIGKILL by cgroup, and no processor limit */
+#define CLEAR_WITHIN (1000 * MS)  /* for all but pid 1 to be gone, with --keep-on-fail; then pid 1 goes too */
 #define OOM_WATCH (1000 * MS)     /* after a v1 OOM event: how long to look for the victim */
 #define OOM_STEP (5 * MS)
 #define SAMPLE_FIRST (100 * MS)   /* of the memory, and then ever more rarely: the longer a run, the less a second matters */
@@ -31,7 +33,7 @@
 #define AT_ONCE 32                /* questions of the filter answered before anything else is looked at, */
 #define AT_ONCE_WITHIN (5 * MS)   /* unless they take long: reading the memory of who asks can wait for a lock of his */
 
-enum phase { RUNNING, TERMINATING, KILLING, GONE, STUCK };
+enum phase { RUNNING, TERMINATING, CLEARING, KILLING, GONE, KEPT, STUCK };
 
 struct run { /* what the loop knows */
     const struct plan *plan;
@@ -79,9 +81,14 @@ static void kill_all(struct run *run)
 {
     if (run->phase >= KILLING)
         return;
-    cgroup_kill(run->cgroup);
-    sys_pidfd_send_signal(run->launched->pidfd, SIGKILL); /* pid 1 as well: its namespace goes with it, should the cgroup not */
-    run->killed_at = sys_now() - run->autopsied;
+    if (run->launched->joined && run->launched->lifeline >= 0) {
+        sys_close(&run->launched->lifeline); /* who looks after the command that joined ends it, reaps it and tells */
+    } else {
+        cgroup_kill(run->cgroup);
+        sys_pidfd_send_signal(run->launched->pidfd, SIGKILL); /* pid 1 as well: its namespace goes with it, should the cgroup not */
+    }
+    if (run->phase != CLEARING)
+        run->killed_at = sys_now() - run->autopsied;
     run->phase = KILLING;
     run->deadline = run->killed_at + (run->plan->abort_stuck ? ABORT_AFTER : STUCK_AFTER);
 }
@@ -104,6 +111,23 @@ static void examine(struct run *run)
     run->autopsied = sys_now() - begun;
 }
 
+/* With --keep-on-fail pid 1 kills all but itself; what the cgroup could kill is everybody. Whoever cancels a run wants it gone. */
+static void finish(struct run *run)
+{
+    const char keep = INIT_KEEP;
+
+    if (run->phase >= CLEARING)
+        return;
+    if (!run->plan->keep || !run->outcome->ran || run->failed || run->cause == OUTCOME_CANCELLED ||
+        SYS_AGAIN(write(run->launched->lifeline, &keep, 1)) != 1) {
+        kill_all(run);
+        return;
+    }
+    run->phase = CLEARING;
+    run->killed_at = sys_now() - run->autopsied;
+    run->deadline = run->killed_at + CLEAR_WITHIN;
+}
+
 /* The contract's ending: SIGTERM, a grace, SIGKILL. The first cause counts. */
 static void end(struct run *run, enum outcome_kind cause)
 {
@@ -115,7 +139,7 @@ static void end(struct run *run, enum outcome_kind cause)
     /* Whoever floods its output may catch SIGTERM and go on: no grace. */
     if (!run->outcome->ran || cause == OUTCOME_OUTPUT_LIMIT || run->plan->kill_after == 0 ||
         SYS_AGAIN(write(run->launched->lifeline, "T", 1)) != 1) {
-        kill_all(run);
+        finish(run);
         return;
     }
     run->phase = TERMINATING;
@@ -134,6 +158,9 @@ static void on_deadline(struct run *run, uint64_t now)
             end(run, OUTCOME_TIMEOUT);
         break;
     case TERMINATING:
+        finish(run);
+        break;
+    case CLEARING:
         kill_all(run);
         break;
     case KILLING:
@@ -147,6 +174,7 @@ static void on_deadline(struct run *run, uint64_t now)
         }
         break;
     case GONE:
+    case KEPT:
     case STUCK:
         break;
     }
@@ -195,6 +223,32 @@ static void sample_end(struct run *run)
     *best = now;
 }
 
+/* pid 1 waits to be told what becomes of the sandbox. */
+static void on_end_kept(struct run *run)
+{
+    if (run->cause != OUTCOME_EXITED || run->outcome->wait_status != 0)
+        finish(run);
+    else
+        sys_close(&run->launched->lifeline); /* all went well */
+}
+
+/* Nobody but pid 1 is left. Without limits nothing is kept. */
+static void on_alone(struct run *run)
+{
+    struct fault unused;
+
+    if (run->phase != CLEARING)
+        return;
+    if (!run->outcome->have_readings)
+        run->outcome->have_readings = readings_take(run->cgroup, &run->outcome->readings) == 0;
+    if (!run->outcome->have_status || cgroup_throttle(run->plan, run->cgroup, &unused) < 0) {
+        kill_all(run);
+        return;
+    }
+    run->outcome->kept = run->plan->keep;
+    run->phase = KEPT;
+}
+
 static void on_message(struct run *run)
 {
     struct message message;
@@ -232,9 +286,18 @@ static void on_message(struct run *run)
             if (readings_last(run->cgroup))
                 run->outcome->have_readings = readings_take(run->cgroup, &run->outcome->readings) == 0;
             sample_end(run);
+            if (run->plan->keep && run->phase < CLEARING)
+                on_end_kept(run);
             /* pid 1 exits now, and the kernel kills the rest: whoever is not gone soon is held by something. */
-            if (run->phase < KILLING && run->deadline > sys_now() + DRAIN_WITHIN)
+            if (run->phase < CLEARING && run->deadline > sys_now() + DRAIN_WITHIN)
                 run->deadline = sys_now() + DRAIN_WITHIN;
+            break;
+        case MESSAGE_CLEARED:
+            if (run->phase == CLEARING)
+                cgroup_unthrottle(run->cgroup); /* nothing runs its own code any more, and dying takes time too */
+            break;
+        case MESSAGE_ALONE:
+            on_alone(run);
             break;
         }
     }
@@ -265,6 +328,8 @@ static void on_memory_event(struct run *run, uint64_t now)
             run->oom_watch = now + OOM_WATCH;
     } else if (pread(run->cgroup->oom_event, text, sizeof text, 0) < 0) { /* also arms the next one */
         return;
+    } else if (run->plan->keep) {
+        run->oom_watch = now + OOM_WATCH; /* memory.oom.group would take pid 1 along: the supervisor ends the rest instead */
     }
     sample(run, MOMENT_LIMIT);
 }
@@ -277,7 +342,7 @@ static void on_oom(struct run *run, uint64_t now)
         run->outcome->oom = true;
         if (run->phase == RUNNING)
             run->cause = OUTCOME_OOM;
-        kill_all(run);
+        finish(run);
     } else if (now >= run->oom_watch) {
         run->oom_watch = 0;
     }
@@ -493,12 +558,26 @@ static uint64_t answer_by(const struct run *run, uint64_t now)
 {
     uint64_t by = now + LAST_WORDS, late = run->outcome->started + run->plan->timeout + run->plan->kill_after;
 
-    if (run->cause == OUTCOME_EXITED && run->phase == GONE)
+    if (run->cause == OUTCOME_EXITED && (run->phase == GONE || run->phase == KEPT))
         return by > late ? by : late;
     if (run->killed_at && run->killed_at + ANSWER_WITHIN < by)
         by = run->killed_at + ANSWER_WITHIN;
     return by > now + ANSWER_LEAST ? by : now + ANSWER_LEAST;
 }
+
+static uint64_t never(void *unused, uint64_t now)
+{
+    (void)unused;
+    (void)now;
+    return NEVER;
+}
+
+static void ignore(void *unused)
+{
+    (void)unused;
+}
+
+static const struct watcher nobody = {.tick = never, .first_tick = NEVER, .output = ignore};
 
 void supervise(const struct plan *plan, const struct cgroup *cgroup, struct launched *launched, struct streams *streams,
                const struct progress *progress, int signals, const struct watcher *watcher, struct outcome *outcome)
@@ -510,8 +589,8 @@ void supervise(const struct plan *plan, const struct cgroup *cgroup, struct laun
         .streams = streams,
         .progress = progress,
         .signals = signals,
-        .watcher = watcher,
-        .tick = watcher->first_tick,
+        .watcher = watcher ? watcher : &nobody,
+        .tick = watcher ? watcher->first_tick : NEVER,
         .outcome = outcome,
         .phase = RUNNING,
         .deadline = outcome->started + plan->timeout,
@@ -523,6 +602,6 @@ void supervise(const struct plan *plan, const struct cgroup *cgroup, struct laun
     timing_begin(&outcome->timing, TIMING_OUTPUT);
     judge(&run);
     outcome->answer_by = answer_by(&run, sys_now());
-    watcher->output(watcher->data);
+    run.watcher->output(run.watcher->data);
     streams_finish(streams, outcome->answer_by, signals);
 }

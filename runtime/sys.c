@@ -48,6 +48,11 @@ pid_t sys_clone3(struct clone_args *args)
     return (pid_t)AGAIN(syscall(SYS_clone3, args, sizeof *args));
 }
 
+int sys_pidfd_open(pid_t pid)
+{
+    return result(syscall(SYS_pidfd_open, pid, 0));
+}
+
 int sys_pidfd_send_signal(int pidfd, int signal)
 {
     return result(syscall(SYS_pidfd_send_signal, pidfd, signal, NULL, 0));
@@ -138,6 +143,26 @@ int sys_umount_detach(const char *path)
 int sys_close_range(unsigned first, unsigned last)
 {
     return AGAIN(syscall(SYS_close_range, first, last, 0));
+}
+
+void sys_close_others(int *fds, size_t count)
+{
+    unsigned from = 0;
+
+    for (size_t i = 1; i < count; i++)
+        for (size_t k = i; k > 0 && fds[k] < fds[k - 1]; k--) {
+            int swap = fds[k];
+            fds[k] = fds[k - 1];
+            fds[k - 1] = swap;
+        }
+    for (size_t i = 0; i < count; i++) {
+        if (fds[i] < 0)
+            continue;
+        if ((unsigned)fds[i] > from)
+            sys_close_range(from, (unsigned)fds[i] - 1);
+        from = (unsigned)fds[i] + 1;
+    }
+    sys_close_range(from, ~0u);
 }
 
 int sys_session_keyring(void)

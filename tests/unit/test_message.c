@@ -84,7 +84,9 @@ static void other_magic_or_kind(void **state)
             assert_false(valid(&message));
         }
         message.magic = MESSAGE_MAGIC;
-        for (uint32_t kind = 4; kind != 0; kind <<= 1) {
+        message.kind = MESSAGE_ALONE + 1; /* behind the last */
+        assert_false(valid(&message));
+        for (uint32_t kind = 8; kind != 0; kind <<= 1) {
             message.kind = kind;
             assert_false(valid(&message));
         }
