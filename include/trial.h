@@ -63,6 +63,8 @@ struct draft {
     struct plan plan;
 };
 int trial_draft(struct trial *trial, bool cgroup, struct draft *draft, struct fault *fault);
+/* Room for one, all zero at first: each trial is a process of its own. */
+struct draft *trial_room(void);
 
 /* --- The trials, in the files of their subject; check.c says what each is. --- */
 

@@ -274,7 +274,7 @@ static char *for_programs(const struct setting *setting, const struct result *re
 
 int check_run(const struct spec *spec, trial_whole_run *run, char **text, struct fault *fault)
 {
-    static struct result results[NEED_COUNT];
+    struct result *results;
     static struct setting setting;
     struct trial trial = {.spec = spec, .setting = &setting, .run = run};
     int result;
@@ -284,10 +284,13 @@ int check_run(const struct spec *spec, trial_whole_run *run, char **text, struct
         return fault_set(fault, STAGE_PLAN, errno, NULL, "no shared page for the answers");
     prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); /* what a trial leaves is reaped by trial_run */
     setting_read(privileges_root(), &setting);
-    if ((result = privileges_prepare(fault)) < 0 || (result = try_all(&trial, results, fault)) < 0)
-        return result;
-    *text = (spec->json ? for_programs : for_people)(&setting, results);
-    if (!*text)
+    results = calloc(NEED_COUNT, sizeof *results);
+    if (!results)
         return fault_set(fault, STAGE_PLAN, ENOMEM, NULL, "out of memory");
-    return verdict(results) == TRIAL_MISSING ? 1 : 0;
+    if ((result = privileges_prepare(fault)) == 0 && (result = try_all(&trial, results, fault)) == 0) {
+        *text = (spec->json ? for_programs : for_people)(&setting, results);
+        result = *text ? verdict(results) == TRIAL_MISSING : fault_set(fault, STAGE_PLAN, ENOMEM, NULL, "out of memory");
+    }
+    free(results);
+    return result;
 }

@@ -57,6 +57,15 @@ struct host {
     struct report report;
 };
 
+/* One for each process, whatever its subcommand: all of it zero, and no page of it touched before it is needed, for it holds many paths. Much
+ * more of it, and a caller's small RLIMIT_DATA would let no bivy start. */
+static struct host *the_host(void)
+{
+    static struct host host;
+
+    return &host;
+}
+
 /* A caller may have closed 0, 1 or 2: the next descriptor opened would land there and be taken for a stream. */
 static bool standard_descriptors(void)
 {
@@ -326,39 +335,39 @@ static int tell_programs(const struct spec *spec, struct host *host, const struc
 
 static int run_main(const struct spec *spec, const struct fault *early)
 {
-    static struct host host; /* all of it zero, and no page of it touched before it is needed: it holds many paths */
+    struct host *host = the_host();
     struct timespec wall;
     struct outcome outcome = {.kind = OUTCOME_SETUP_FAILED, .started = sys_now()};
     struct fault unused;
     uint64_t by;
     int status;
 
-    facts_start(&host.facts);
-    host.streams = STREAMS_NONE;
-    host.launched = LAUNCHED_NONE;
-    host.signals = host.report.fd = -1;
-    host.facts.timing = &outcome.timing;
+    facts_start(&host->facts);
+    host->streams = STREAMS_NONE;
+    host->launched = LAUNCHED_NONE;
+    host->signals = host->report.fd = -1;
+    host->facts.timing = &outcome.timing;
     timing_begin(&outcome.timing, STAGE_REPORT);
     clock_gettime(CLOCK_REALTIME, &wall);
     outcome.started_wall = (int64_t)wall.tv_sec * 1000000000 + wall.tv_nsec;
-    facts_mounts(&host.facts, &unused); /* asked for again, should it have failed, where it must not */
-    if (report_open(spec->report, host.facts.mountinfo, &host.report, &outcome.fault) == 0) {
+    facts_mounts(&host->facts, &unused); /* asked for again, should it have failed, where it must not */
+    if (report_open(spec->report, host->facts.mountinfo, &host->report, &outcome.fault) == 0) {
         if (early)
             outcome.fault = *early;
-        else if (run(spec, &host, &outcome) == 0 || host.leaf)
-            read_outcome(&host, &outcome);
-        watch_end(&host.watch, outcome.answer_by ? outcome.answer_by : sys_now() + LAST_WORDS);
+        else if (run(spec, host, &outcome) == 0 || host->leaf)
+            read_outcome(host, &outcome);
+        watch_end(&host->watch, outcome.answer_by ? outcome.answer_by : sys_now() + LAST_WORDS);
         timing_begin(&outcome.timing, TIMING_AFTER);
-        look_after(spec, &host, &outcome);
+        look_after(spec, host, &outcome);
     } else if (early) {
         report_fault(&outcome.fault, sys_now() + LAST_WORDS);
         outcome.fault = *early;
     }
     timing_begin(&outcome.timing, TIMING_UNDO);
-    undo(&host, &outcome);
-    if (host.facts.left.pid && !outcome.residue[0]) {
+    undo(host, &outcome);
+    if (host->facts.left.pid && !outcome.residue[0]) {
         char who[160];
-        stuck_describe_process(host.facts.left.pid, who, sizeof who);
+        stuck_describe_process(host->facts.left.pid, who, sizeof who);
         snprintf(outcome.residue, sizeof outcome.residue, "helper %.160s; it ends with its file system", who);
     }
     status = outcome_status(&outcome);
@@ -366,23 +375,23 @@ static int run_main(const struct spec *spec, const struct fault *early)
     if (outcome.out.passed || outcome.err.passed)
         report_after_command();
     timing_begin(&outcome.timing, TIMING_RECORD);
-    if (tell_programs(spec, &host, &outcome, by) < 0)
+    if (tell_programs(spec, host, &outcome, by) < 0)
         status = 125;
     if (outcome.fault.what[0])
         report_fault(&outcome.fault, by);
     if (report_for_people(spec))
-        report_summary(spec, host.plan.id[0] ? &host.plan : NULL, &outcome, host.streams.last != '\n', by);
+        report_summary(spec, host->plan.id[0] ? &host->plan : NULL, &outcome, host->streams.last != '\n', by);
     timing_begin(&outcome.timing, TIMING_DONE);
     if (spec->timing)
         report_timing(&outcome, by);
-    report_release(&host.report);
+    report_release(&host->report);
     free(outcome.autopsy);
-    if (host.plan.id[0] && outcome.kind != OUTCOME_STUCK) /* everything is said, and the leaf is gone */
-        leaves_tend(&host.facts.cgroups, host.plan.cgroup_parent, host.plan.id);
-    streams_release(&host.streams);
+    if (host->plan.id[0] && outcome.kind != OUTCOME_STUCK) /* everything is said, and the leaf is gone */
+        leaves_tend(&host->facts.cgroups, host->plan.cgroup_parent, host->plan.id);
+    streams_release(&host->streams);
     free(outcome.explain);
-    plan_release(&host.plan);
-    facts_release(&host.facts);
+    plan_release(&host->plan);
+    facts_release(&host->facts);
     return status;
 }
 
@@ -428,50 +437,50 @@ static void reap_all(void)
 
 static int enter_main(const struct spec *spec)
 {
-    static struct host host;
+    struct host *host = the_host();
     struct entrance entrance = {.live = {.leaf = -1}};
     struct outcome outcome = {.kind = OUTCOME_SETUP_FAILED, .started = sys_now()};
     uint64_t by;
     int status, result;
 
-    facts_start(&host.facts);
-    host.streams = STREAMS_NONE;
-    host.launched = LAUNCHED_NONE;
-    host.signals = host.report.fd = -1;
-    cgroup_none(&host.cgroup);
-    result = enter(spec, &host, &entrance, &outcome);
+    facts_start(&host->facts);
+    host->streams = STREAMS_NONE;
+    host->launched = LAUNCHED_NONE;
+    host->signals = host->report.fd = -1;
+    cgroup_none(&host->cgroup);
+    result = enter(spec, host, &entrance, &outcome);
     status = result == -ENOENT && outcome.fault.stage == STAGE_CGROUP ? 1 : outcome_status(&outcome);
     by = outcome.answer_by ? outcome.answer_by : sys_now() + LAST_WORDS;
     if (outcome.fault.what[0])
         report_fault(&outcome.fault, by);
-    launch_release(&host.launched);
+    launch_release(&host->launched);
     reap_all();
     enter_release(&entrance);
-    cgroup_close(&host.cgroup);
-    streams_release(&host.streams);
-    plan_release(&host.plan);
-    facts_release(&host.facts);
+    cgroup_close(&host->cgroup);
+    streams_release(&host->streams);
+    plan_release(&host->plan);
+    facts_release(&host->facts);
     return status;
 }
 
 static int plan_main(const struct spec *spec)
 {
-    static struct host host;
+    struct host *host = the_host();
     struct fault fault;
     int status = 0;
 
-    facts_start(&host.facts);
-    host.report.fd = -1;
-    if (decide(spec, &host, &fault) < 0) {
+    facts_start(&host->facts);
+    host->report.fd = -1;
+    if (decide(spec, host, &fault) < 0) {
         report_fault(&fault, sys_now() + LAST_WORDS);
         status = 125;
-    } else if (plan_print(&host.plan, stdout) < 0) {
+    } else if (plan_print(&host->plan, stdout) < 0) {
         fault_set(&fault, STAGE_REPORT, EIO, NULL, "the plan could not be written to stdout");
         report_fault(&fault, sys_now() + LAST_WORDS);
         status = 125;
     }
-    plan_release(&host.plan);
-    facts_release(&host.facts);
+    plan_release(&host->plan);
+    facts_release(&host->facts);
     return status;
 }
 
@@ -489,18 +498,18 @@ static int find_parent(const struct spec *spec, struct facts *facts, char parent
 
 static int clean_main(const struct spec *spec)
 {
-    static struct facts facts;
+    struct facts *facts = &the_host()->facts;
     struct leaves_sweep sweep = {0};
     struct fault fault;
     char parent[PATH_MAX];
 
-    if (find_parent(spec, &facts, parent, &fault) < 0 ||
-        leaves_clean(&facts.cgroups, parent, &sweep, &fault) < 0) {
+    if (find_parent(spec, facts, parent, &fault) < 0 ||
+        leaves_clean(&facts->cgroups, parent, &sweep, &fault) < 0) {
         report_fault(&fault, sys_now() + LAST_WORDS);
-        facts_release(&facts);
+        facts_release(facts);
         return 125;
     }
-    facts_release(&facts);
+    facts_release(facts);
     printf("removed %u, live %u, stuck %u\n", sweep.removed, sweep.live, sweep.stuck);
     return sweep.stuck ? 1 : 0;
 }
@@ -508,19 +517,19 @@ static int clean_main(const struct spec *spec)
 /* A whole run without a record and without a word, for `bivy check`, in a process of its own. */
 static void run_silently(const struct spec *spec, struct outcome *outcome)
 {
-    static struct host host;
+    struct host *host = the_host();
 
     *outcome = (struct outcome){.kind = OUTCOME_SETUP_FAILED, .started = sys_now()};
-    facts_start(&host.facts);
-    host.streams = STREAMS_NONE;
-    host.launched = LAUNCHED_NONE;
-    host.signals = host.report.fd = -1;
-    host.facts.timing = &outcome->timing;
-    run(spec, &host, outcome);
-    undo(&host, outcome);
-    streams_release(&host.streams);
-    plan_release(&host.plan);
-    facts_release(&host.facts);
+    facts_start(&host->facts);
+    host->streams = STREAMS_NONE;
+    host->launched = LAUNCHED_NONE;
+    host->signals = host->report.fd = -1;
+    host->facts.timing = &outcome->timing;
+    run(spec, host, outcome);
+    undo(host, outcome);
+    streams_release(&host->streams);
+    plan_release(&host->plan);
+    facts_release(&host->facts);
 }
 
 static int check_main(const struct spec *spec)
@@ -539,14 +548,14 @@ static int check_main(const struct spec *spec)
 
 static int ps_main(const struct spec *spec)
 {
-    static struct facts facts;
+    struct facts *facts = &the_host()->facts;
     char parent[PATH_MAX], *text = NULL;
     struct json json = {0};
     struct ps ps = {0};
     struct fault fault;
-    int result = find_parent(spec, &facts, parent, &fault);
+    int result = find_parent(spec, facts, parent, &fault);
 
-    if (result == 0 && (result = ps_gather(&facts.cgroups, parent, &ps, &fault)) == 0) {
+    if (result == 0 && (result = ps_gather(&facts->cgroups, parent, &ps, &fault)) == 0) {
         if (spec->json)
             listing_json(&json, parent, ps.rows, ps.count);
         else
@@ -559,7 +568,7 @@ static int ps_main(const struct spec *spec)
     free(text);
     json_release(&json);
     ps_release(&ps);
-    facts_release(&facts);
+    facts_release(facts);
     return result < 0 ? 125 : 0;
 }
 
@@ -567,18 +576,18 @@ static int ps_main(const struct spec *spec)
 
 static int kill_main(const struct spec *spec)
 {
-    static struct facts facts;
+    struct facts *facts = &the_host()->facts;
     char parent[PATH_MAX];
     struct fault fault;
-    int result = find_parent(spec, &facts, parent, &fault);
+    int result = find_parent(spec, facts, parent, &fault);
 
     if (result == 0)
-        result = live_end(&facts.cgroups, parent, spec->id, sys_now() + KILL_WITHIN, &fault);
+        result = live_end(&facts->cgroups, parent, spec->id, sys_now() + KILL_WITHIN, &fault);
     if (result == 0)
         printf("%s has ended\n", spec->id);
     else
         report_fault(&fault, sys_now() + LAST_WORDS);
-    facts_release(&facts);
+    facts_release(facts);
     return result == 0 ? 0 : result == -ENOENT ? 1 : 125;
 }
 

@@ -157,6 +157,13 @@ int trial_run(struct trial *trial, trial_work *work, uint64_t deadline)
 
 /* ---- decided as for a run ---- */
 
+struct draft *trial_room(void)
+{
+    static struct draft room;
+
+    return &room;
+}
+
 int trial_draft(struct trial *trial, bool cgroup, struct draft *draft, struct fault *fault)
 {
     static char *const command[] = {(char *)(uintptr_t) "/bin/true", NULL};

@@ -22,14 +22,14 @@ static const char *asked_rootfs(const struct trial *trial)
 
 void trial_rootfs(struct trial *trial)
 {
-    static struct facts facts;
+    struct facts *facts = &trial_room()->facts;
     struct fault fault;
     char words[512] = "";
     const char *given = asked_rootfs(trial);
 
-    facts_start(&facts);
-    if (facts_rootfs(trial->spec, &facts, &fault) == 0) {
-        trial_say(trial, TRIAL_OK, MEND_NONE, NULL, "%.400s: every mount point is there, and it is for this machine", facts.rootfs.path);
+    facts_start(facts);
+    if (facts_rootfs(trial->spec, facts, &fault) == 0) {
+        trial_say(trial, TRIAL_OK, MEND_NONE, NULL, "%.400s: every mount point is there, and it is for this machine", facts->rootfs.path);
         return;
     }
     if (fault.errnum != ENOENT && !strstr(fault.hint, "rootfs/build")) {
@@ -85,30 +85,30 @@ static bool open_to_others(struct trial *trial, const struct place *rootfs)
 
 void trial_rootfs_safe(struct trial *trial)
 {
-    static struct facts facts;
+    struct facts *facts = &trial_room()->facts;
     struct mountinfo mount = {0};
     struct fault fault;
     char command[700] = "";
 
-    facts_start(&facts);
-    if (facts_rootfs(trial->spec, &facts, &fault) < 0 || facts_mounts(&facts, &fault) < 0) {
+    facts_start(facts);
+    if (facts_rootfs(trial->spec, facts, &fault) < 0 || facts_mounts(facts, &fault) < 0) {
         trial_fault(trial, TRIAL_MISSING, MEND_NONE, NULL, &fault);
         return;
     }
-    bool told = mount_line(facts.rootfs.fd, facts.mountinfo, &mount);
+    bool told = mount_line(facts->rootfs.fd, facts->mountinfo, &mount);
     if (told && mountinfo_has(mount.options, "noexec")) {
         snprintf(command, sizeof command, "mount -o remount,exec ");
         mends_word(command, sizeof command, mount.target);
-        trial_say(trial, TRIAL_MISSING, MEND_COMMAND, command, "%.300s: its mount %.200s allows no programs (noexec)", facts.rootfs.path,
+        trial_say(trial, TRIAL_MISSING, MEND_COMMAND, command, "%.300s: its mount %.200s allows no programs (noexec)", facts->rootfs.path,
                   mount.target);
     } else if (told && trouble_may_block(mount.fstype)) {
         snprintf(command, sizeof command, "cp -a ");
-        mends_word(command, sizeof command, facts.rootfs.path);
+        mends_word(command, sizeof command, facts->rootfs.path);
         snprintf(command + strlen(command), sizeof command - strlen(command), " /var/lib/bivy/rootfs");
         trial_say(trial, TRIAL_DEGRADED, MEND_COMMAND, command, "%.300s: is on %.60s, whose server every start of a program may wait for",
-                  facts.rootfs.path, mount.fstype);
-    } else if (!open_to_others(trial, &facts.rootfs)) {
-        trial_say(trial, TRIAL_OK, MEND_NONE, NULL, "%.300s: nobody but its owner may write there, and it is on a local file system", facts.rootfs.path);
+                  facts->rootfs.path, mount.fstype);
+    } else if (!open_to_others(trial, &facts->rootfs)) {
+        trial_say(trial, TRIAL_OK, MEND_NONE, NULL, "%.300s: nobody but its owner may write there, and it is on a local file system", facts->rootfs.path);
     }
 }
 
@@ -168,23 +168,23 @@ static void workspace_trouble(struct trial *trial, const struct place *place, co
 
 void trial_workspace(struct trial *trial)
 {
-    static struct draft draft;
+    struct draft *draft = trial_room();
     struct fault fault;
 
     if (!spec_binds(trial->spec))
         trial_say(trial, TRIAL_OK, MEND_NONE, NULL, "none was named (--workspace, or --workspace-root with --user-id)");
-    else if (!open_workspace(trial, &draft, &fault))
-        workspace_trouble(trial, &draft.facts.workspace, &fault);
-    else if (draft.facts.workspace.full)
-        trial_say(trial, TRIAL_DEGRADED, MEND_SAID, "free some space, or raise the quota", "%.300s: has no room left", draft.facts.workspace.path);
+    else if (!open_workspace(trial, draft, &fault))
+        workspace_trouble(trial, &draft->facts.workspace, &fault);
+    else if (draft->facts.workspace.full)
+        trial_say(trial, TRIAL_DEGRADED, MEND_SAID, "free some space, or raise the quota", "%.300s: has no room left", draft->facts.workspace.path);
     else
-        trial_say(trial, TRIAL_OK, MEND_NONE, NULL, "%.300s on %s: owner %u, answered", draft.facts.workspace.path, draft.facts.workspace.fstype,
-                  draft.facts.workspace.uid);
+        trial_say(trial, TRIAL_OK, MEND_NONE, NULL, "%.300s on %s: owner %u, answered", draft->facts.workspace.path, draft->facts.workspace.fstype,
+                  draft->facts.workspace.uid);
 }
 
 void trial_workspace_mount(struct trial *trial)
 {
-    static struct draft draft;
+    struct draft *draft = trial_room();
     static struct facts mounts;
     struct mountinfo mount = {0};
     struct fault fault;
@@ -196,16 +196,16 @@ void trial_workspace_mount(struct trial *trial)
         return;
     }
     facts_start(&mounts);
-    if (!open_workspace(trial, &draft, &fault) || facts_mounts(&mounts, &fault) < 0) {
+    if (!open_workspace(trial, draft, &fault) || facts_mounts(&mounts, &fault) < 0) {
         trial_fault(trial, TRIAL_MISSING, MEND_NONE, NULL, &fault);
         return;
     }
-    if (draft.facts.workspace.fd < 0 || !mount_line(draft.facts.workspace.fd, mounts.mountinfo, &mount)) {
+    if (draft->facts.workspace.fd < 0 || !mount_line(draft->facts.workspace.fd, mounts.mountinfo, &mount)) {
         trial_say(trial, TRIAL_DEGRADED, MEND_PROC, NULL, "its mount is not in /proc/self/mountinfo");
         return;
     }
     if (trouble_of_mount(&mount, trial->spec->require_fs, root ? (uid_t)-1 : trial->setting->uid, root ? (gid_t)-1 : trial->setting->gid,
-                         draft.facts.workspace.path, &fault) < 0) {
+                         draft->facts.workspace.path, &fault) < 0) {
         mends_word(words, sizeof words, mount.target);
         if (fault.trouble == TROUBLE_READ_ONLY) {
             char command[600] = "mount -o remount,rw ";

@@ -31,7 +31,7 @@ static bool expected(const void *bytes, size_t length)
     if (message.kind == MESSAGE_READY)
         return ended(message.readback.cgroup, sizeof message.readback.cgroup) &&
                ended(message.readback.workspace_fs, sizeof message.readback.workspace_fs);
-    return message.kind == MESSAGE_ENDED;
+    return message.kind >= MESSAGE_ENDED && message.kind <= MESSAGE_ALONE;
 }
 
 static void check(const void *bytes, size_t length)
@@ -59,7 +59,7 @@ static void check(const void *bytes, size_t length)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     check(data, size);
-    for (uint32_t kind = MESSAGE_FAULT; size >= 2 && kind <= MESSAGE_ENDED; kind++) {
+    for (uint32_t kind = MESSAGE_FAULT; size >= 2 && kind <= MESSAGE_ALONE; kind++) {
         struct message message = {.magic = MESSAGE_MAGIC, .kind = kind};
         size_t offset = (size_t)(data[0] << 8 | data[1]) % sizeof message;
         size_t length = size - 2 < sizeof message - offset ? size - 2 : sizeof message - offset;
