@@ -976,6 +976,28 @@ static int odd_names(void)
     return 0;
 }
 
+static void *cover_arguments(void *argument)
+{
+    int fd = open("victim", O_RDONLY | O_CLOEXEC);
+    void *page = (void *)((uintptr_t)argument & ~(uintptr_t)4095);
+
+    if (mmap(page, 4096, PROT_READ, MAP_PRIVATE | MAP_FIXED, fd, 0) == MAP_FAILED)
+        say(verdict(-1));
+    say("go");
+    wait_for_ever();
+}
+
+/* Puts a file of the workspace where its command line was: who reads that asks the file's server. Another thread does, for the first one's
+ * stack may be in the same page. */
+static int trap(char **argv)
+{
+    pthread_t thread;
+
+    if (pthread_create(&thread, NULL, cover_arguments, argv[-2]) == 0)
+        wait_for_ever();
+    return 1;
+}
+
 static int wait_act(char **argv)
 {
     static const struct {
@@ -1036,6 +1058,7 @@ int main(int argc, char **argv, char **env)
         {"count", count},
         {"epipe", epipe},
         {"wait", wait_act},
+        {"trap", trap},
     };
 
     setvbuf(stdout, NULL, _IOLBF, 0); /* what was seen before the end must not be lost */
