@@ -177,15 +177,17 @@ static void every_way_to_wait(void **state)
         {"caller", "caller", "read", {"stdin", NULL}},
         {"peer", "socket", "recvfrom", {"socket", NULL}},
         {"tty", "tty", "read", {"tty", NULL}},
+        {"private", "pipe", NULL, {NULL, NULL}}, /* where its files are refused, by the wait channel alone */
         {"child", "child", "wait4", {NULL, NULL}},
         {"child", "signal", "pause", {NULL, NULL}},
         {"stopped", "stopped", NULL, {NULL, NULL}},
     };
     const struct result *result = cancelled(
-        WORDS("poll", "select", "epoll", "threads", "room", "lock", "caller", "peer", "tty", "child", "stopped"), "waiting\n", 13);
+        WORDS("poll", "select", "epoll", "threads", "room", "lock", "caller", "peer", "tty", "child", "stopped", "private"), "waiting\n",
+        14);
 
     (void)state;
-    CHECK(result, record_number(result, "autopsy.processes") == 13);
+    CHECK(result, record_number(result, "autopsy.processes") == 14);
     for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
         const struct reader *process = find(result, ways[i].name, ways[i].waits);
         CHECK(result, !ways[i].call || is(process, "syscall", ways[i].call));

@@ -897,6 +897,13 @@ static void wait_in_threads(void)
         pthread_join(thread, NULL);
 }
 
+/* Where an ordinary user may not look, as with a program that he may not read. */
+static void wait_in_private(void)
+{
+    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+    read_pipe(NULL);
+}
+
 static void wait_for_room(void)
 {
     static char block[4096];
@@ -1007,7 +1014,7 @@ static int wait_act(char **argv)
         {"poll", wait_in_poll},      {"select", wait_in_select}, {"epoll", wait_in_epoll},       {"threads", wait_in_threads},
         {"room", wait_for_room},     {"lock", wait_for_lock},    {"caller", wait_for_caller},    {"peer", wait_for_peer},
         {"tty", wait_for_terminal},  {"child", wait_for_child},  {"stopped", wait_stopped},      {"odd", wait_with_odd_names},
-        {"signal", wait_for_ever},
+        {"signal", wait_for_ever},   {"private", wait_in_private},
     };
 
     if (pipe(pipe_ends) < 0 || socketpair(AF_UNIX, SOCK_STREAM, 0, sockets) < 0)
