@@ -159,6 +159,9 @@ bool autopsy_asks_server(const char *channel);
 
 /* From what is known of one thread: what it waits for. may_block: the workspace has a server. */
 enum autopsy_wait autopsy_judge(const struct autopsy_process *seen, bool may_block);
+/* Of two processes of a run that took too long the one with the larger number says more about why: who computes or waits for something
+ * that is not another process of it. */
+unsigned autopsy_telling(enum autopsy_wait wait);
 /* Of two threads of a process the one with the larger rank tells more. */
 unsigned autopsy_rank(enum autopsy_wait wait);
 

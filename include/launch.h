@@ -6,6 +6,7 @@
 
 #include "cgroup.h"
 #include "fault.h"
+#include "listener.h"
 #include "message.h"
 #include "plan.h"
 #include "streams.h"
@@ -18,9 +19,11 @@ struct child {
     struct streams *streams;
     struct progress *progress;
     struct timing *timing;
+    cpu_set_t processors;  /* chosen by the child, where the plan narrows them */
     int rootfs, workspace; /* taken by the supervisor where it may mount; else -1 */
     int up;                /* messages */
     int lifeline;          /* LAUNCH_MAPPED, LAUNCH_LIMITED; then 'T': pass on SIGTERM; end of file: the supervisor is gone */
+    int explain;           /* --explain: where the filter's listener goes; else -1 */
 };
 
 /* What the child waits for, in this order, one byte each. */
@@ -32,7 +35,12 @@ struct launched {
     int pidfd;
     int up;       /* read end */
     int lifeline; /* write end; closing it kills the sandbox */
+    struct listener listener;
 };
+#define LAUNCHED_NONE ((struct launched){.pidfd = -1, .up = -1, .lifeline = -1, .listener = LISTENER_NONE})
+
+/* Writes the one-line id maps of pid's user namespace; pid: a child of the caller's, not yet waited for. Part of launch. */
+int launch_maps(const struct plan *plan, pid_t pid, struct fault *fault);
 
 int launch(struct child *child, struct launched *launched, struct fault *fault);
 void launch_release(struct launched *launched);

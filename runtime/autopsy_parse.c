@@ -388,15 +388,33 @@ enum autopsy_wait autopsy_judge(const struct autopsy_process *seen, bool may_blo
     return row ? of_call(seen, row) : of_channel(seen->channel);
 }
 
+static unsigned place_in(const enum autopsy_wait *order, enum autopsy_wait wait)
+{
+    unsigned place = 0;
+
+    while (place < AUTOPSY_WAITS && order[place] != wait)
+        place++;
+    return place;
+}
+
 unsigned autopsy_rank(enum autopsy_wait wait)
 {
     /* From what tells least: most threads of most programs wait for others of them, by a lock. */
-    static const enum autopsy_wait order[] = {AUTOPSY_ENDED,  AUTOPSY_OTHER,  AUTOPSY_LOCK, AUTOPSY_SIGNAL, AUTOPSY_SLEEP, AUTOPSY_CHILD,
-                                              AUTOPSY_POLL,   AUTOPSY_SOCKET, AUTOPSY_FILE, AUTOPSY_TTY,    AUTOPSY_FIFO,  AUTOPSY_PIPE,
-                                              AUTOPSY_CALLER, AUTOPSY_STOPPED, AUTOPSY_RUNNING, AUTOPSY_WORKSPACE};
-    unsigned rank = 0;
+    static const enum autopsy_wait order[AUTOPSY_WAITS] = {
+        AUTOPSY_ENDED, AUTOPSY_OTHER, AUTOPSY_LOCK, AUTOPSY_SIGNAL, AUTOPSY_SLEEP, AUTOPSY_CHILD,   AUTOPSY_POLL,    AUTOPSY_SOCKET,
+        AUTOPSY_FILE,  AUTOPSY_TTY,   AUTOPSY_FIFO, AUTOPSY_PIPE,   AUTOPSY_CALLER, AUTOPSY_STOPPED, AUTOPSY_RUNNING, AUTOPSY_WORKSPACE,
+    };
 
-    while (rank < sizeof order / sizeof order[0] && order[rank] != wait)
-        rank++;
-    return rank;
+    return place_in(order, wait);
+}
+
+unsigned autopsy_telling(enum autopsy_wait wait)
+{
+    /* A shell waits for its children, and the end of a pipeline for its beginning: both wait for another of the run. */
+    static const enum autopsy_wait order[AUTOPSY_WAITS] = {
+        AUTOPSY_ENDED, AUTOPSY_CHILD, AUTOPSY_OTHER,  AUTOPSY_PIPE, AUTOPSY_SIGNAL, AUTOPSY_LOCK,    AUTOPSY_SLEEP,   AUTOPSY_FILE,
+        AUTOPSY_POLL,  AUTOPSY_SOCKET, AUTOPSY_TTY,   AUTOPSY_FIFO, AUTOPSY_CALLER, AUTOPSY_STOPPED, AUTOPSY_RUNNING, AUTOPSY_WORKSPACE,
+    };
+
+    return place_in(order, wait);
 }

@@ -21,10 +21,15 @@
 #define DRAIN_WITHIN (300 * MS)   /* from the command's end to that of the sandbox; then SIGKILL by cgroup, and no processor limit */
 #define OOM_WATCH (1000 * MS)     /* after a v1 OOM event: how long to look for the victim */
 #define OOM_STEP (5 * MS)
+#define SAMPLE_FIRST (100 * MS)   /* of the memory, and then ever more rarely: the longer a run, the less a second matters */
+#define SAMPLE_LAST (1000 * MS)
+#define INPUT_STEP (100 * MS)     /* a command whose input has ended may change how it reads its terminal */
 #define LAST_WORDS (1000 * MS)    /* for the caller to take the last output and the record, when no time is left of the timeout */
 #define ANSWER_WITHIN (1950 * MS) /* after SIGKILL: the contract's 2 s, with some room */
 #define ANSWER_LEAST (150 * MS)
 #define NEVER UINT64_MAX
+#define AT_ONCE 32                /* questions of the filter answered before anything else is looked at, */
+#define AT_ONCE_WITHIN (5 * MS)   /* unless they take long: reading the memory of who asks can wait for a lock of his */
 
 enum phase { RUNNING, TERMINATING, KILLING, GONE, STUCK };
 
@@ -35,12 +40,15 @@ struct run { /* what the loop knows */
     struct streams *streams;
     const struct progress *progress;
     int signals;
+    const struct watcher *watcher;
     struct outcome *outcome;
     enum phase phase;
     uint64_t deadline;        /* of the phase */
     uint64_t killed_at;       /* less what the autopsy took, which is of the time to answer */
     uint64_t autopsied;       /* how long it took */
+    uint64_t tick;            /* when the watcher is to be called */
     uint64_t oom_watch;       /* look for an OOM victim until then */
+    uint64_t sample_at;       /* the next look at what the memory is */
     enum outcome_kind cause;  /* why the supervisor ends it; OUTCOME_EXITED: it does not */
     bool failed;              /* a fault came up the pipe */
     bool aborted;             /* the workspace's connection was ended */
@@ -144,6 +152,49 @@ static void on_deadline(struct run *run, uint64_t now)
     }
 }
 
+/* What the memory is: kept is what was seen at the limit, or else the largest. */
+static void sample(struct run *run, enum moment moment)
+{
+    struct usage *best = &run->outcome->usage, now;
+
+    if (moment < best->moment || (moment == best->moment && readings_memory(run->cgroup) <= best->total) ||
+        !readings_usage(run->cgroup, &now))
+        return;
+    now.moment = moment;
+    *best = now;
+}
+
+static void sample_now_and_then(struct run *run, uint64_t now)
+{
+    uint64_t step = (now - run->outcome->started) / 8, files;
+
+    if (now < run->sample_at || run->phase > TERMINATING)
+        return;
+    run->sample_at = now + (step < SAMPLE_FIRST ? SAMPLE_FIRST : step > SAMPLE_LAST ? SAMPLE_LAST : step);
+    sample(run, MOMENT_SAMPLE);
+    files = readings_open_files(run->cgroup);
+    if (files > run->outcome->open_files)
+        run->outcome->open_files = files;
+}
+
+/* The command is gone, its heap too; what it left in scratch and in the page cache is still there. Unless a sample was about as large as
+ * the peak, the rest of the peak was the heap's, as far as can be told. */
+static void sample_end(struct run *run)
+{
+    struct usage *best = &run->outcome->usage, now;
+    uint64_t peak = run->outcome->readings.memory_peak;
+
+    if (best->moment == MOMENT_LIMIT || (best->moment == MOMENT_SAMPLE && best->total >= peak / 10 * 8) ||
+        !readings_usage(run->cgroup, &now))
+        return;
+    if (now.total < peak) {
+        now.heap += peak - now.total;
+        now.total = peak;
+    }
+    now.moment = MOMENT_END;
+    *best = now;
+}
+
 static void on_message(struct run *run)
 {
     struct message message;
@@ -165,14 +216,22 @@ static void on_message(struct run *run)
             run->outcome->ready = run->outcome->ran = true;
             run->outcome->readback = message.readback;
             run->outcome->ready_at = message.at;
+            if (run->watcher->ready)
+                run->watcher->ready(run->watcher->data);
+            if (run->plan->tty)
+                streams_listen(run->streams);
             break;
         case MESSAGE_ENDED:
             run->outcome->have_status = true;
-            run->outcome->wait_status = message.wait_status;
+            run->outcome->wait_status = message.ended.wait_status;
+            run->outcome->ended = message.ended;
             run->outcome->ended_at = message.at;
+            run->outcome->have_unreachable = message.ended.unreachable != UINT64_MAX;
+            run->outcome->unreachable = message.ended.unreachable;
             /* Beside pid 1's death, which takes the kernel a while. */
             if (readings_last(run->cgroup))
                 run->outcome->have_readings = readings_take(run->cgroup, &run->outcome->readings) == 0;
+            sample_end(run);
             /* pid 1 exits now, and the kernel kills the rest: whoever is not gone soon is held by something. */
             if (run->phase < KILLING && run->deadline > sys_now() + DRAIN_WITHIN)
                 run->deadline = sys_now() + DRAIN_WITHIN;
@@ -193,6 +252,21 @@ static void on_signal(struct run *run)
             kill_all(run); /* asked twice */
         }
     }
+}
+
+/* v1: memory has run out, and somebody is about to be killed. v2: the limit was touched, or likewise; what comes of it shows in the end. */
+static void on_memory_event(struct run *run, uint64_t now)
+{
+    char text[512];
+    uint64_t unused;
+
+    if (run->cgroup->v1[CONTROLLER_MEMORY] >= 0) {
+        if (read(run->cgroup->oom_event, &unused, sizeof unused) > 0)
+            run->oom_watch = now + OOM_WATCH;
+    } else if (pread(run->cgroup->oom_event, text, sizeof text, 0) < 0) { /* also arms the next one */
+        return;
+    }
+    sample(run, MOMENT_LIMIT);
 }
 
 /* v1 only: the event comes when memory runs out, the count when somebody was killed for it. Then all go, as with memory.oom.group. */
@@ -232,12 +306,65 @@ static void on_gone(struct run *run)
     }
 }
 
-static int patience(const struct run *run, uint64_t now)
+/* Stopped by its user. What is inside stands still meanwhile, and that time is not the command's: nothing runs on without a supervisor. */
+static void step_aside(struct run *run)
 {
-    uint64_t until = run->deadline;
+    uint64_t began = sys_now();
 
+    if (run->phase != RUNNING)
+        return; /* it is about to end anyway */
+    cgroup_freeze(run->cgroup, true);
+    terminal_suspend(&run->streams->terminal);
+    cgroup_freeze(run->cgroup, false);
+    run->deadline += sys_now() - began;
+}
+
+static void on_terminal(struct run *run)
+{
+    struct terminal *terminal = &run->streams->terminal;
+    int result;
+
+    if (terminal->handover < 0) {
+        if (terminal_serve(terminal))
+            step_aside(run);
+        return;
+    }
+    result = terminal_receive(terminal, &run->outcome->fault);
+    if (result > 0)
+        result = streams_show(run->plan, run->streams, &run->outcome->fault);
+    if (result < 0) { /* before the command exists: it waits for a word that does not come */
+        run->failed = true;
+        kill_all(run);
+    }
+}
+
+/* What the filter asks, with --explain. Whose call it is: READY is written before the command's first call, and the gate's probe waits
+ * for its answer before that; so after a call was taken, the messages tell whether it is the command's. */
+static void on_listener(struct run *run, const struct pollfd *polled)
+{
+    struct listener *listener = &run->launched->listener;
+    struct listener_call call;
+    uint64_t by = sys_now() + AT_ONCE_WITHIN;
+
+    for (int i = 0; i < AT_ONCE && sys_now() < by && listener_next(listener, polled, &call); i++) {
+        if (!run->outcome->ran)
+            on_message(run);
+        listener_answer(listener, &call, run->outcome->ran ? run->outcome->explain : NULL);
+    }
+}
+
+static int patience(const struct run *run, uint64_t now, uint64_t until)
+{
+    if (run->deadline < until)
+        until = run->deadline;
+    if (run->tick < until)
+        until = run->tick;
+    if (run->streams->listening && run->streams->in.out < 0 && now + INPUT_STEP < until)
+        until = now + INPUT_STEP;
     if (run->oom_watch && now + OOM_STEP < until)
         until = now + OOM_STEP;
+    if (run->phase <= TERMINATING && run->sample_at < until)
+        until = run->sample_at;
     if (until <= now)
         return 0;
     uint64_t ms = (until - now + MS - 1) / MS;
@@ -247,17 +374,21 @@ static int patience(const struct run *run, uint64_t now)
 static void loop(struct run *run)
 {
     while (run->phase < GONE) {
-        enum { PIDFD, MESSAGES, SIGNALS, OOM, STREAMS };
+        enum { PIDFD, MESSAGES, SIGNALS, OOM, TERMINAL, LISTENER, STREAMS };
         struct pollfd fds[STREAMS + 3] = {
             {.fd = run->launched->pidfd, .events = POLLIN},
             {.fd = run->launched->up, .events = POLLIN}, /* poll(2) passes over a negative one */
             {.fd = run->signals, .events = POLLIN},
-            {.fd = run->cgroup->oom_event, .events = POLLIN},
+            {.fd = run->cgroup->oom_event, .events = run->cgroup->v1[CONTROLLER_MEMORY] >= 0 ? POLLIN : POLLPRI},
+            {.fd = terminal_poll(&run->streams->terminal), .events = POLLIN},
+            {.fd = -1}, /* the filter's listener */
         };
         size_t count = streams_poll(run->streams, fds + STREAMS);
-        uint64_t now = sys_now();
+        uint64_t now = sys_now(), until = NEVER;
 
-        if (poll(fds, STREAMS + count, patience(run, now)) < 0 && errno != EINTR)
+        if (run->outcome->explain)
+            fds[LISTENER] = listener_poll(&run->launched->listener, now, &until);
+        if (poll(fds, STREAMS + count, patience(run, now, until)) < 0 && errno != EINTR)
             kill_all(run);
         now = sys_now();
         if (fds[MESSAGES].revents)
@@ -265,16 +396,24 @@ static void loop(struct run *run)
         /* Nothing more to read and nobody to write: left in poll(2), this would come back at once for as long as pid 1 takes to die. */
         if ((fds[MESSAGES].revents & (POLLIN | POLLHUP)) == POLLHUP)
             sys_close(&run->launched->up);
+        if (fds[LISTENER].revents)
+            on_listener(run, &fds[LISTENER]);
         if (fds[SIGNALS].revents)
             on_signal(run);
-        if (fds[OOM].revents) {
-            uint64_t unused;
-            if (read(run->cgroup->oom_event, &unused, sizeof unused) > 0)
-                run->oom_watch = now + OOM_WATCH;
-        }
+        if (fds[OOM].revents)
+            on_memory_event(run, now);
+        sample_now_and_then(run, now);
         if (run->oom_watch)
             on_oom(run, now);
+        if (fds[TERMINAL].revents)
+            on_terminal(run);
+        if (streams_reach_terminal(run->streams, fds + STREAMS, count))
+            run->watcher->output(run->watcher->data);
         streams_serve(run->streams, fds + STREAMS, count);
+        if (run->streams->terminal.suspend)
+            on_terminal(run);
+        if (now >= run->tick)
+            run->tick = run->watcher->tick(run->watcher->data, now);
         if (streams_over(run->streams, run->plan->output_limit))
             end(run, OUTCOME_OUTPUT_LIMIT);
         on_deadline(run, now);
@@ -362,7 +501,7 @@ static uint64_t answer_by(const struct run *run, uint64_t now)
 }
 
 void supervise(const struct plan *plan, const struct cgroup *cgroup, struct launched *launched, struct streams *streams,
-               const struct progress *progress, int signals, struct outcome *outcome)
+               const struct progress *progress, int signals, const struct watcher *watcher, struct outcome *outcome)
 {
     struct run run = {
         .plan = plan,
@@ -371,9 +510,12 @@ void supervise(const struct plan *plan, const struct cgroup *cgroup, struct laun
         .streams = streams,
         .progress = progress,
         .signals = signals,
+        .watcher = watcher,
+        .tick = watcher->first_tick,
         .outcome = outcome,
         .phase = RUNNING,
         .deadline = outcome->started + plan->timeout,
+        .sample_at = outcome->started + SAMPLE_FIRST,
         .cause = OUTCOME_EXITED,
     };
 
@@ -381,5 +523,6 @@ void supervise(const struct plan *plan, const struct cgroup *cgroup, struct laun
     timing_begin(&outcome->timing, TIMING_OUTPUT);
     judge(&run);
     outcome->answer_by = answer_by(&run, sys_now());
+    watcher->output(watcher->data);
     streams_finish(streams, outcome->answer_by, signals);
 }

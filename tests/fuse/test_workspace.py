@@ -506,6 +506,22 @@ def a_stalled_read_of_a_page_can_be_killed(it):
 
 
 @case()
+def stalled_where_explain_looks(it):
+    """--explain reads from the command's memory whom it wants to reach. Here that is a page whose server is silent: bivy goes on."""
+    fs = it.serve(victim(), "stall READ 1 victim")
+    program = fs.root + "/alice/payload"
+    it.child("sh", "-c", 'cat "$0" > "$1" && chmod 755 "$1"', os.environ["BIVY_PAYLOAD"], program)
+    run = it.run(fs, "./payload reach-through victim & echo shell; read _; echo more; wait", "--explain")
+    run.await_line()
+    fs.ctl("await", "READ", "1", str(DEADLINE))
+    run.say()
+    run.await_line("more")
+    record = run.finish(124, "timeout")
+    check(record["explain"]["network"] == [] and record["explain"]["network_others"] == 1, record["explain"])
+    check(record["residue"] == [] and not it.stuck_leaves(), record["residue"])
+
+
+@case()
 def stalled_in_several(it):
     """Three kinds at once."""
     fs = it.serve(victim(), "stall READ 1 victim", "stall LOOKUP 1 nowhere", "stall FLUSH 1 new", options=DIRECT)
