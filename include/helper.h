@@ -23,6 +23,7 @@ struct helper_task {
     int keep;     /* a descriptor that work needs: it has it as HELPER_KEPT; -1: none */
     int stop;     /* gives up when this one becomes readable; -1: nothing does */
     uint64_t by;  /* or when it is that late (sys_now() scale) */
+    uint64_t held_by; /* the same, for one that then waits for something in the kernel; 0: no difference */
     bool finish;  /* what has begun must come to its end: then it is not killed but left to itself */
     void *answer; /* size bytes */
     size_t size;

@@ -23,7 +23,7 @@
 
 #define MS ((uint64_t)1000000)
 #define WITHIN (100 * MS)      /* all of it */
-#define FIRST_WITHIN (60 * MS) /* the first helper, when it turns out to wait */
+#define FIRST_WITHIN (50 * MS) /* the first helper, when he turns out to wait */
 #define NEXT_WITHIN (20 * MS)
 #define TO_END (5 * MS)        /* that a helper has left when he begins nothing new */
 
@@ -581,9 +581,8 @@ static void look_again(struct job *job, const struct autopsy_subject *subject, u
 
     for (;;) {
         uint64_t now = sys_now();
-        const struct helper_task task = {.work = look_at_all, .data = job, .keep = subject->cgroup->leaf, .stop = -1,
-                                         .by = now + within < by ? now + within : by, .answer = &unused, .size = sizeof unused};
-        job->by = task.by - TO_END;
+        const struct helper_task task = {.work = look_at_all, .data = job, .keep = subject->cgroup->leaf, .stop = -1, .by = by,
+                                         .held_by = now + within, .answer = &unused, .size = sizeof unused};
         memset(job->notes, 0, sizeof *job->notes);
         helper_run(&task, &fd, left);
         pid_t at = job->notes->at;
@@ -603,7 +602,7 @@ struct autopsy *autopsy_take(const struct autopsy_subject *subject)
 
     if (notes == MAP_FAILED)
         return NULL;
-    struct job job = {.subject = subject, .notes = notes};
+    struct job job = {.subject = subject, .notes = notes, .by = begun + WITHIN - TO_END};
     look_again(&job, subject, begun + WITHIN, &left);
     if (notes->found.told && (own = take_over(&notes->found))) {
         own->took = sys_now() - begun;

@@ -280,6 +280,7 @@ static const struct {
     const char *head;
     enum autopsy_wait waits;
 } channels[] = {
+    {"anon_pipe_", AUTOPSY_PIPE}, {"pipe_read", AUTOPSY_PIPE}, {"pipe_write", AUTOPSY_PIPE}, {"fifo_pipe_", AUTOPSY_FIFO},
     {"wait_for_partner", AUTOPSY_FIFO}, {"fifo_open", AUTOPSY_FIFO}, {"do_wait", AUTOPSY_CHILD}, {"hrtimer_nanosleep", AUTOPSY_SLEEP},
     {"do_nanosleep", AUTOPSY_SLEEP}, {"futex_", AUTOPSY_LOCK}, {"poll_schedule_timeout", AUTOPSY_POLL}, {"do_sys_poll", AUTOPSY_POLL},
     {"do_select", AUTOPSY_POLL}, {"do_poll", AUTOPSY_POLL}, {"ep_poll", AUTOPSY_POLL}, {"n_tty_read", AUTOPSY_TTY},

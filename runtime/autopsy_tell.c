@@ -188,6 +188,8 @@ static void add_end(struct line *line, const struct autopsy_process *process, co
     if (name && end->is != AUTOPSY_IS_OTHER && !(end->path[0] && (end->is == AUTOPSY_IS_FILE || end->is == AUTOPSY_IS_DEVICE)))
         add(line, ", %s%s%s", brims && end->fd >= 0 ? (end->writes ? "a full " : "an empty ") : articles[end->is] ? articles[end->is] : "a ",
             name, end->is >= AUTOPSY_IS_STDIN && end->is <= AUTOPSY_IS_STDERR ? " of the whole run" : "");
+    if (process->waits == AUTOPSY_FIFO && end->is == AUTOPSY_IS_FIFO && end->fd < 0)
+        add(line, " whose other end nobody has opened");
     if (waiting)
         add_holders(line, process, end);
 }

@@ -99,6 +99,7 @@ int helper_run(const struct helper_task *task, int *fd, struct helper_left *left
 {
     int ends[2], pidfd_raw = -1, result = -ETIMEDOUT;
     struct clone_args args = {.flags = CLONE_PIDFD, .pidfd = (uint64_t)(uintptr_t)&pidfd_raw, .exit_signal = SIGCHLD};
+    uint64_t until = task->held_by && task->held_by < task->by ? task->held_by : task->by;
     pid_t pid;
 
     *fd = -1;
@@ -118,7 +119,7 @@ int helper_run(const struct helper_task *task, int *fd, struct helper_left *left
     for (;;) {
         struct pollfd ready[2] = {{.fd = sock, .events = POLLIN}, {.fd = task->stop, .events = POLLIN}};
         uint64_t now = sys_now();
-        int turn = poll(ready, 2, now < task->by ? (int)((task->by - now) / MS + 1) : 0);
+        int turn = poll(ready, 2, now < until ? (int)((until - now) / MS + 1) : 0);
         if (turn > 0 && ready[0].revents) {
             result = receive(sock, task->answer, task->size, fd);
             break;
@@ -127,14 +128,17 @@ int helper_run(const struct helper_task *task, int *fd, struct helper_left *left
             result = -ECANCELED;
             break;
         }
-        if (turn == 0 && sys_now() >= task->by)
-            break;
+        if (turn == 0 && sys_now() >= until) {
+            left->held = waits(pid);
+            if (left->held || until == task->by)
+                break;
+            until = task->by;
+        }
     }
     if (result < 0 && task->finish) {
         left->pid = pid;
         return result;
     }
-    left->held = result == -ETIMEDOUT && waits(pid);
     if (result < 0)
         sys_pidfd_send_signal(pidfd, SIGKILL);
     if (!gone(pidfd, sys_now() + (result < 0 ? REAP_WITHIN : LEAVE_WITHIN)))

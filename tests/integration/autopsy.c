@@ -50,14 +50,14 @@ static double number(const struct result *result, const struct reader *process, 
 }
 
 /* Run until the helper came to its end within its time, which is nearly always at once. */
-static const struct result *timed_out(const char *script)
+static const struct result *timed_out(const char *processors, double timeout, const char *script)
 {
     const struct result *result = NULL;
 
     for (int i = 0; i < TRIES; i++) {
-        result = RUN(HOW(0), "--timeout", "1s", "--kill-after", "100ms", "--cpus", "0.2", "--", "sh", "-c", script);
+        result = RUN(HOW(0), "--timeout", text_format("%.1fs", timeout), "--kill-after", "100ms", "--cpus", processors, "--", "sh", "-c", script);
         CHECK_ENDED(result, "timeout", 124);
-        CHECK(result, result->seconds < 1 + 0.1 + 2);
+        CHECK(result, result->seconds < timeout + 0.1 + 2);
         if (!record_null(result, "autopsy") && record_true(result, "autopsy.complete"))
             return result;
     }
@@ -66,7 +66,7 @@ static const struct result *timed_out(const char *script)
 
 static void a_reader_of_an_empty_pipe(void **state)
 {
-    const struct result *result = timed_out("sleep 60 | cat");
+    const struct result *result = timed_out("1", 1, "sleep 60 | cat");
     const struct reader *cat = find(result, "cat", "pipe"), *sleeper = find(result, "sleep", "sleep");
 
     (void)state;
@@ -84,7 +84,7 @@ static void a_reader_of_an_empty_pipe(void **state)
 
 static void a_loop_spins_also_when_its_limit_holds_it_back(void **state)
 {
-    const struct result *result = timed_out("while :; do :; done");
+    const struct result *result = timed_out("0.2", 1.5, "while :; do :; done");
     const struct reader *loop = find(result, "sh", "running");
 
     (void)state;
@@ -94,13 +94,13 @@ static void a_loop_spins_also_when_its_limit_holds_it_back(void **state)
 
 static void a_reader_of_a_fifo_without_a_writer(void **state)
 {
-    const struct result *result = timed_out("cd /tmp && mkfifo inbox && cat inbox");
+    const struct result *result = timed_out("1", 1, "cd /tmp && mkfifo inbox && cat inbox");
     const struct reader *cat = find(result, "cat", "fifo");
 
     (void)state;
     CHECK(result, is(cat, "syscall", "open") && is(cat, "on.0.is", "fifo") && is(cat, "on.0.path", "/tmp/inbox"));
     CHECK(result, is(cat, "on.0.fd", NULL));
-    result = timed_out("mkfifo /tmp/inbox && sleep 60 > /tmp/inbox & until test -p /tmp/inbox; do :; done; cat /tmp/inbox");
+    result = timed_out("1", 1, "mkfifo /tmp/inbox && sleep 60 > /tmp/inbox & until test -p /tmp/inbox; do :; done; cat /tmp/inbox");
     cat = find(result, "cat", "fifo");
     CHECK(result, is(cat, "syscall", "read") && is(cat, "on.0.is", "fifo") && is(cat, "on.0.path", "/tmp/inbox"));
     CHECK(result, number(result, cat, "on.0.with.0") == number(result, find(result, "sleep", "sleep"), "pid"));
@@ -177,15 +177,17 @@ static void every_way_to_wait(void **state)
         {"caller", "caller", "read", {"stdin", NULL}},
         {"peer", "socket", "recvfrom", {"socket", NULL}},
         {"tty", "tty", "read", {"tty", NULL}},
+        {"private", "pipe", NULL, {NULL, NULL}}, /* where its files are refused, by the wait channel alone */
         {"child", "child", "wait4", {NULL, NULL}},
         {"child", "signal", "pause", {NULL, NULL}},
         {"stopped", "stopped", NULL, {NULL, NULL}},
     };
     const struct result *result = cancelled(
-        WORDS("poll", "select", "epoll", "threads", "room", "lock", "caller", "peer", "tty", "child", "stopped"), "waiting\n", 13);
+        WORDS("poll", "select", "epoll", "threads", "room", "lock", "caller", "peer", "tty", "child", "stopped", "private"), "waiting\n",
+        14);
 
     (void)state;
-    CHECK(result, record_number(result, "autopsy.processes") == 13);
+    CHECK(result, record_number(result, "autopsy.processes") == 14);
     for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
         const struct reader *process = find(result, ways[i].name, ways[i].waits);
         CHECK(result, !ways[i].call || is(process, "syscall", ways[i].call));

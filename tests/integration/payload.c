@@ -1104,6 +1104,13 @@ static void wait_in_threads(void)
         pthread_join(thread, NULL);
 }
 
+/* Where an ordinary user may not look, as with a program that he may not read. */
+static void wait_in_private(void)
+{
+    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+    read_pipe(NULL);
+}
+
 static void wait_for_room(void)
 {
     static char block[4096];
@@ -1183,6 +1190,28 @@ static int odd_names(void)
     return 0;
 }
 
+static void *cover_arguments(void *argument)
+{
+    int fd = open("victim", O_RDONLY | O_CLOEXEC);
+    void *page = (void *)((uintptr_t)argument & ~(uintptr_t)4095);
+
+    if (mmap(page, 4096, PROT_READ, MAP_PRIVATE | MAP_FIXED, fd, 0) == MAP_FAILED)
+        say(verdict(-1));
+    say("go");
+    wait_for_ever();
+}
+
+/* Puts a file of the workspace where its command line was: who reads that asks the file's server. Another thread does, for the first one's
+ * stack may be in the same page. */
+static int trap(char **argv)
+{
+    pthread_t thread;
+
+    if (pthread_create(&thread, NULL, cover_arguments, argv[-2]) == 0)
+        wait_for_ever();
+    return 1;
+}
+
 static int wait_act(char **argv)
 {
     static const struct {
@@ -1192,7 +1221,7 @@ static int wait_act(char **argv)
         {"poll", wait_in_poll},      {"select", wait_in_select}, {"epoll", wait_in_epoll},       {"threads", wait_in_threads},
         {"room", wait_for_room},     {"lock", wait_for_lock},    {"caller", wait_for_caller},    {"peer", wait_for_peer},
         {"tty", wait_for_terminal},  {"child", wait_for_child},  {"stopped", wait_stopped},      {"odd", wait_with_odd_names},
-        {"signal", wait_for_ever},
+        {"signal", wait_for_ever},   {"private", wait_in_private},
     };
 
     if (pipe(pipe_ends) < 0 || socketpair(AF_UNIX, SOCK_STREAM, 0, sockets) < 0)
@@ -1251,6 +1280,7 @@ int main(int argc, char **argv, char **env)
         {"count", count},
         {"epipe", epipe},
         {"wait", wait_act},
+        {"trap", trap},
     };
 
     setvbuf(stdout, NULL, _IOLBF, 0); /* what was seen before the end must not be lost */

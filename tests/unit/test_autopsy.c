@@ -361,7 +361,7 @@ static void lines(void **state)
     process.waits = AUTOPSY_FIFO;
     process.on[0].is = AUTOPSY_IS_FIFO;
     process.timed = false;
-    check_line(&process, "cat (pid 7): open of /tmp/f\\x0a\\x1b[2J, a fifo");
+    check_line(&process, "cat (pid 7): open of /tmp/f\\x0a\\x1b[2J, a fifo whose other end nobody has opened");
     process = seen('S', "openat", "request_wait_answer", 0, "/workspace/x");
     process.waits = AUTOPSY_WORKSPACE;
     process.timed = false;
