@@ -232,8 +232,10 @@ static void a_flood_is_held_back(void **state)
     CHECK(result, result->seconds < 2 + 2);
     double count = number_at(row(result, "refused", "syscall", "unshare", NULL, NULL), "count");
     print_message("# %.0f calls answered, %.2f s of processor time in bivy\n", count, used);
-    CHECK(result, count > 100 && count <= 1000 + 2000 * result->seconds + 100);
-    CHECK(result, used < 0.5 * result->seconds);
+    CHECK(result, count > 100 && count <= 1000 + 2000 * result->seconds + 400);
+    /* The first thousand are free. What comes after them may take a twentieth of the time, and about as much again between the answers. */
+    if (count > 1000)
+        CHECK(result, used * (count - 1000) / count < 0.2 * result->seconds);
 }
 
 static void what_is_killed_in_a_flood_leaves_nothing(void **state)
