@@ -19,13 +19,14 @@ struct address {
     bool loopback; /* 127.0.0.0/8 or ::1, also as an IPv4 address inside IPv6; the unspecified address counts, it means the same */
 };
 
-/* A struct sockaddr as the kernel would take it. 0; -EAFNOSUPPORT for other families than AF_INET and AF_INET6, -EINVAL for one cut short. */
+/* A struct sockaddr as the kernel would take it. 0; -EAFNOSUPPORT for other families than AF_INET and AF_INET6, -EINVAL for one that is
+ * cut short. */
 int address_parse(const void *bytes, size_t length, struct address *address);
 
 /*
- * The name that a DNS query (RFC 1035, section 4.1, over UDP) asks for, without the last dot; "." for the root. Only a plain query is taken:
- * one question, no compression, labels of 1 to 63 bytes, 255 in all, type and class behind it. Bytes other than letters, digits, '-' and '_'
- * are escaped as in a zone file ("\." and "\032"), so that the text is printable. 0, or -EINVAL with name "".
+ * The name that a DNS query (RFC 1035, section 4.1, over UDP) asks for, without the last dot; "." for the root. Only a plain query is
+ * taken: one question, no compression, labels of 1 to 63 bytes, 255 in all, type and class behind it. Bytes other than letters, digits,
+ * '-' and '_' are escaped as in a zone file ("\." and "\032"), so that the text is printable. 0, or -EINVAL with name "".
  */
 int address_query(const void *bytes, size_t length, char name[ADDRESS_NAME]);
 

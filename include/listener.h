@@ -14,9 +14,11 @@
 struct listener {
     int socket;        /* the descriptor comes by it, from pid 1, before there is a command; -1 */
     int fd;            /* -1: has not come yet, or nobody is left who could ask */
-    uint64_t credit;   /* answers that may be given at once */
-    uint64_t credited; /* when that was reckoned */
-    uint64_t pause;    /* nothing is answered until then: the share was used up */
+    unsigned free;     /* answers that may still be given at once; then it is the allowance that counts */
+    int64_t allowance; /* ns that may be spent on answers */
+    uint64_t earned;   /* when that was reckoned */
+    uint64_t pause;    /* nothing is answered until then: the allowance was used up */
+    uint64_t taken;    /* when the call was taken that is being answered */
     unsigned reads;    /* of the command's memory that may still be made */
     bool may_block;    /* its memory may be a file whose server is silent: only a helper reads it */
     struct helper_left left;

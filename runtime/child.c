@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -170,31 +171,41 @@ static int new_keyring(struct child *child, struct fault *fault)
     return child_keyring(fault);
 }
 
+static int set_rlimit(const struct plan *plan, const struct rlimit_row *row, struct fault *fault)
+{
+    uint64_t soft, hard;
+    plan_rlimit(plan, row, &soft, &hard);
+    struct sys_limit limit = {soft, hard}, now;
+    int result = sys_limit_set(row->resource, &limit);
+
+    /* Only who has CAP_SYS_RESOURCE on the host may raise a hard limit; the soft one is raised as far as that allows where
+     * the sandbox is none the worse for it: the cgroup limits memory, processes and time. */
+    if (result == -EPERM && hard == UINT64_MAX && sys_limit_get(row->resource, &now) == 0) {
+        limit.soft = soft > now.hard ? now.hard : soft;
+        limit.hard = now.hard;
+        result = sys_limit_set(row->resource, &limit);
+    }
+    if (result == 0)
+        return 0;
+    return fault_set(fault, STAGE_RLIMITS, -result, "raise the hard limit of whoever starts bivy (ulimit -H), or give root CAP_SYS_RESOURCE",
+                     "resource limit %s cannot be set to %llu: the caller's hard limit is lower", row->name, (unsigned long long)hard);
+}
+
+/* With --explain that of open files comes last: it is what the kernel compares with the descriptors that the user has under way
+ * (unix(7), ETOOMANYREFS), and another sandbox of his could have so many that the listener's found no room. */
+static bool comes_late(const struct plan *plan, const struct rlimit_row *row)
+{
+    return plan->explain && row->resource == RLIMIT_NOFILE;
+}
+
 int child_rlimits(const struct plan *plan, struct fault *fault)
 {
-    for (size_t i = 0; i < policy_rlimit_count; i++) {
-        const struct rlimit_row *row = &policy_rlimits[i];
-        uint64_t soft, hard;
-        plan_rlimit(plan, row, &soft, &hard);
-        struct sys_limit limit = {soft, hard}, now;
-        int result = sys_limit_set(row->resource, &limit);
-        if (result == 0)
-            continue;
-        /* Only who has CAP_SYS_RESOURCE on the host may raise a hard limit; the soft one is raised as far as that allows where
-         * the sandbox is none the worse for it: the cgroup limits memory, processes and time. */
-        if (result == -EPERM && hard == UINT64_MAX && sys_limit_get(row->resource, &now) == 0) {
-            limit.soft = soft > now.hard ? now.hard : soft;
-            limit.hard = now.hard;
-            result = sys_limit_set(row->resource, &limit);
-            if (result == 0)
-                continue;
-        }
-        return fault_set(fault, STAGE_RLIMITS, -result,
-                         "raise the hard limit of whoever starts bivy (ulimit -H), or give root CAP_SYS_RESOURCE",
-                         "resource limit %s cannot be set to %llu: the caller's hard limit is lower", row->name,
-                         (unsigned long long)hard);
-    }
-    return 0;
+    int result = 0;
+
+    for (size_t i = 0; result == 0 && i < policy_rlimit_count; i++)
+        if (!comes_late(plan, &policy_rlimits[i]))
+            result = set_rlimit(plan, &policy_rlimits[i], fault);
+    return result;
 }
 
 static int set_rlimits(struct child *child, struct fault *fault)
@@ -252,6 +263,9 @@ static int load_filter(struct child *child, struct fault *fault)
         fault_set(fault, STAGE_SECCOMP, -result, "run without --explain", "the filter's listener cannot be handed over");
     sys_close(&listener);
     sys_close(&child->explain);
+    for (size_t i = 0; result == 0 && i < policy_rlimit_count; i++)
+        if (comes_late(child->plan, &policy_rlimits[i]))
+            result = set_rlimit(child->plan, &policy_rlimits[i], fault);
     return result;
 }
 

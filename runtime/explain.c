@@ -57,8 +57,8 @@ static const struct word namespaces[] = {
     {CLONE_NEWIPC, "CLONE_NEWIPC"},   {CLONE_NEWUTS, "CLONE_NEWUTS"}, {CLONE_NEWCGROUP, "CLONE_NEWCGROUP"}, {0x80, "CLONE_NEWTIME"},
 };
 static const struct word families[] = {
-    {1, "AF_UNIX"}, {2, "AF_INET"}, {10, "AF_INET6"}, {16, "AF_NETLINK"}, {17, "AF_PACKET"}, {21, "AF_RDS"}, {29, "AF_CAN"}, {30, "AF_TIPC"},
-    {31, "AF_BLUETOOTH"}, {33, "AF_RXRPC"}, {38, "AF_ALG"}, {40, "AF_VSOCK"}, {43, "AF_SMC"}, {44, "AF_XDP"},
+    {1, "AF_UNIX"}, {2, "AF_INET"}, {10, "AF_INET6"}, {16, "AF_NETLINK"}, {17, "AF_PACKET"}, {21, "AF_RDS"}, {29, "AF_CAN"},
+    {30, "AF_TIPC"}, {31, "AF_BLUETOOTH"}, {33, "AF_RXRPC"}, {38, "AF_ALG"}, {40, "AF_VSOCK"}, {43, "AF_SMC"}, {44, "AF_XDP"},
 };
 static const struct word types[] = {{1, "SOCK_STREAM"}, {2, "SOCK_DGRAM"}, {3, "SOCK_RAW"}, {4, "SOCK_RDM"}, {5, "SOCK_SEQPACKET"}};
 static const struct word requests[] = {{0, "PTRACE_TRACEME"}, {16, "PTRACE_ATTACH"}, {0x4206, "PTRACE_SEIZE"}};
@@ -141,7 +141,8 @@ static void detail_of(const struct seccomp_answer *rule, const uint64_t argument
 
 /* ---- what to do instead ---- */
 
-#define OWN_SANDBOX "bivy is the sandbox: switch the program's own off (chromium --no-sandbox, nix --option sandbox false, no bwrap or unshare)"
+#define OWN_SANDBOX \
+    "bivy is the sandbox: switch the program's own off (chromium --no-sandbox, nix --option sandbox false, no bwrap or unshare)"
 #define NO_MOUNT "work in /workspace or /tmp; what is wanted at another place must be in the rootfs"
 #define READ_AND_WRITE "nothing, mostly: programs go on with read and write; a server that insists has a setting (nginx: sendfile off)"
 #define NO_AIO "nothing, mostly: programs go on without; else choose threads or epoll (UV_USE_IO_URING=0, --direct=0 or another engine)"
@@ -361,7 +362,8 @@ bool explain_hint_refused(const struct explain *explain, char *text, size_t size
         process_text(&refusal->who, process);
         call_text(refusal, call);
         snprintf(text, size, "%s called %s%s%s%s, which the sandbox refuses (%s)%s%s", process, call, refusal->detail[0] ? " (" : "",
-                 refusal->detail, refusal->detail[0] ? ")" : "", refusal->rule->reason, instead ? "; instead: " : "", instead ? instead : "");
+                 refusal->detail, refusal->detail[0] ? ")" : "", refusal->rule->reason, instead ? "; instead: " : "",
+                 instead ? instead : "");
         return true;
     }
     return false;

@@ -16,8 +16,10 @@
 #include "sys.h"
 
 #define MS ((uint64_t)1000000)
-#define BURST 1000           /* answers at once, for what a program does while it starts */
-#define EVERY (MS / 2)       /* then one each: 2,000 a second, a few hundredths of a processor. The caller waits */
+#define FREE 1000            /* answers at once, for what a program does while it starts */
+#define SHARE 20             /* then answering may take a twentieth of the time; the caller waits */
+#define LEAST 25000          /* ns that an answer is reckoned at, at least: 2,000 a second */
+#define MOST (5 * MS)        /* that can be saved up */
 #define PAUSE (10 * MS)       /* of whoever has used up his share: so bivy wakes up for it a hundred times a second at the most */
 #define READS 2000           /* of memory in a run; then attempts are only counted */
 #define READS_BY_HELPER 256  /* likewise, where each takes a process */
@@ -47,14 +49,15 @@ int listener_open(struct listener *listener, bool may_block, int *inner, struct 
     if (syscall(SYS_seccomp, SECCOMP_GET_NOTIF_SIZES, 0, &sizes) < 0)
         return fault_set(fault, STAGE_SECCOMP, errno, "run without --explain", "the kernel cannot tell which calls a filter refuses");
     if (sizes.seccomp_notif > MOST_REQUEST || sizes.seccomp_notif_resp > MOST_REQUEST)
-        return fault_set(fault, STAGE_SECCOMP, E2BIG, "run without --explain", "the kernel tells more of a refused call than bivy can hold");
+        return fault_set(fault, STAGE_SECCOMP, E2BIG, "run without --explain",
+                         "the kernel tells more of a refused call than bivy can hold");
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
         return fault_set(fault, STAGE_SECCOMP, errno, "raise the caller's limit of open files", "no socket can be made");
     listener->socket = ends[0];
     listener->may_block = may_block;
     listener->reads = may_block ? READS_BY_HELPER : READS;
-    listener->credit = BURST;
-    listener->credited = sys_now();
+    listener->free = FREE;
+    listener->earned = sys_now();
     *inner = ends[1];
     return 0;
 }
@@ -96,14 +99,19 @@ static void take_descriptor(struct listener *listener)
     sys_close(&listener->socket);
 }
 
+static bool exhausted(const struct listener *listener)
+{
+    return listener->free == 0 && listener->allowance <= 0;
+}
+
 struct pollfd listener_poll(struct listener *listener, uint64_t now, uint64_t *until)
 {
     struct pollfd fd = {.fd = listener->fd >= 0 ? listener->fd : listener->socket, .events = POLLIN};
-    uint64_t earned = (now - listener->credited) / EVERY;
+    int64_t earned = (int64_t)((now - listener->earned) / SHARE);
 
-    listener->credited += earned * EVERY;
-    listener->credit = listener->credit + earned > BURST ? BURST : listener->credit + earned;
-    if (listener->credit == 0)
+    listener->earned += (uint64_t)earned * SHARE;
+    listener->allowance = listener->allowance + earned > (int64_t)MOST ? (int64_t)MOST : listener->allowance + earned;
+    if (exhausted(listener))
         listener->pause = now + PAUSE;
     if (listener->fd >= 0 && now < listener->pause) {
         fd.fd = -1;
@@ -118,6 +126,16 @@ static bool waiting(int fd)
     struct pollfd one = {.fd = fd, .events = POLLIN};
 
     return poll(&one, 1, 0) > 0 && one.revents & POLLIN;
+}
+
+static void charge(struct listener *listener)
+{
+    uint64_t spent = sys_now() - listener->taken;
+
+    if (listener->free > 0)
+        listener->free--;
+    else
+        listener->allowance -= (int64_t)(spent > LEAST ? spent : LEAST);
 }
 
 bool listener_next(struct listener *listener, const struct pollfd *polled, struct listener_call *call)
@@ -139,12 +157,14 @@ bool listener_next(struct listener *listener, const struct pollfd *polled, struc
         return false;
     }
     /* The kernel's call waits where nobody asks; that somebody does was seen, and nobody but us takes it. */
-    if (listener->credit == 0 || !waiting(listener->fd))
+    if (exhausted(listener) || !waiting(listener->fd))
         return false;
     memset(&request, 0, sizeof request);
-    listener->credit--;
-    if (control(listener->fd, SECCOMP_IOCTL_NOTIF_RECV, &request.notif) < 0)
-        return false; /* it was killed meanwhile */
+    listener->taken = sys_now();
+    if (control(listener->fd, SECCOMP_IOCTL_NOTIF_RECV, &request.notif) < 0) {
+        charge(listener); /* it was killed meanwhile */
+        return false;
+    }
     call->id = request.notif.id;
     call->thread = (int)request.notif.pid;
     call->number = request.notif.data.nr;
@@ -319,4 +339,5 @@ void listener_answer(struct listener *listener, const struct listener_call *call
         explain_refused(explain, call->number, call->arguments, &who);
     }
     reply(listener, call->id, error);
+    charge(listener);
 }

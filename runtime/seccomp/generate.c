@@ -4,7 +4,8 @@
  * libseccomp has made one of the same table with its own numbers, and the interpreter has found either equal to it.
  *
  *     generate MACHINE OUTPUT [SYMBOL]   write OUTPUT, a C source defining SYMBOL, SYMBOL_len, SYMBOL_sha256, the same of
- *                                        SYMBOL_explained, and SYMBOL_answers and SYMBOL_names (seccomp_filter when left out, as seccomp_filter.h declares)
+ *                                        SYMBOL_explained, and SYMBOL_answers and SYMBOL_names
+ *                                        (seccomp_filter when left out, as seccomp_filter.h declares)
  *     generate --table MACHINE           print the golden table
  *     generate --doc                     print docs/seccomp.md
  *     generate --check                   say which syscalls libseccomp knows that the table does not mention

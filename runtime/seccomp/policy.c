@@ -616,8 +616,9 @@ const struct seccomp_rule seccomp_rules[] = {
 
 /* clang-format off */
 const struct seccomp_rule seccomp_watches[] = {
-    /* The newest filter that asks is the one that is heard, so a command's own listener could let through what ours refuses. The kernel takes
-       no second listener while the first is open; this holds also in the moment between the supervisor's death and the sandbox's. */
+    /* The newest filter that asks is the one that is heard, so a command's own listener could let through what ours refuses.
+       The kernel takes no second listener while the first is open; this holds also in the moment between the supervisor's
+       death and the sandbox's. */
     {"seccomp",                 317, 277, {ARG(0, WORD, 1), ARG(1, 8, 8)}, EBUSY,
      "SECCOMP_FILTER_FLAG_NEW_LISTENER: the kernel allows one listener, which is bivy's"},
     {"sendto",                   44, 206, {ARG(4, WORD, 0)}, ALLOW, "without an address"},

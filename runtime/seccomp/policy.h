@@ -91,8 +91,8 @@ uint32_t seccomp_policy_answer_from(size_t first, enum seccomp_machine machine, 
                                     const uint64_t arguments[6]);
 
 /*
- * What the explaining program (`bivy run --explain`) does otherwise with calls that the policy allows: the first of these rows whose name is
- * the call's and whose conditions hold. The rows of one syscall stand together; where none holds, the call is let through.
+ * What the explaining program (`bivy run --explain`) does otherwise with calls that the policy allows: the first of these
+ * rows whose name is the call's and whose conditions hold. The rows of one syscall stand together; where none holds, the call is let through.
  */
 extern const struct seccomp_rule seccomp_watches[];
 extern const size_t seccomp_watches_len;

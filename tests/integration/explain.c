@@ -232,8 +232,10 @@ static void a_flood_is_held_back(void **state)
     CHECK(result, result->seconds < 2 + 2);
     double count = number_at(row(result, "refused", "syscall", "unshare", NULL, NULL), "count");
     print_message("# %.0f calls answered, %.2f s of processor time in bivy\n", count, used);
-    CHECK(result, count > 100 && count <= 1000 + 2000 * result->seconds + 100);
-    CHECK(result, used < 0.5 * result->seconds);
+    CHECK(result, count > 100 && count <= 1000 + 2000 * result->seconds + 400);
+    /* The first thousand are free. What comes after them may take a twentieth of the time, and about as much again between the answers. */
+    if (count > 1000)
+        CHECK(result, used * (count - 1000) / count < 0.2 * result->seconds);
 }
 
 static void what_is_killed_in_a_flood_leaves_nothing(void **state)
@@ -261,6 +263,19 @@ static void what_is_killed_in_a_flood_leaves_nothing(void **state)
     assert_true(session_finish(session)->killed);
     const struct result *clean = session_finish(session_start(HOW(.verb = "clean"), (const char *const[]){NULL}));
     CHECK(clean, clean->status == 0 && leaf_count() == 0);
+}
+
+/* The listener travels as a descriptor, of which a user may have only so many under way: here another sandbox of his has them all. */
+static void a_neighbour_cannot_take_the_way(void **state)
+{
+    const char *workspace = workspace_make();
+    struct session *session = START(HOW(.workspace = workspace), "--", "./payload", "in-flight");
+
+    (void)state;
+    session_expect(session, "ready\n");
+    CHECK_WELL(RUN(HOW(.workspace = workspace), "--explain", "--", "sh", "-c", "test $(ulimit -n) = 1024 && test $(ulimit -Hn) = 1024"));
+    session_kill(session, SIGTERM);
+    CHECK_ENDED(session_finish(session), "cancelled", 128 + SIGTERM);
 }
 
 /* A signal of the caller's, an ordinary end and the limits come through while calls wait for their answers. */
@@ -293,6 +308,7 @@ int main(int argc, char **argv)
         TEST(a_flood_is_held_back),
         TEST(what_is_killed_in_a_flood_leaves_nothing),
         TEST(a_flood_can_be_cancelled),
+        TEST(a_neighbour_cannot_take_the_way),
     };
 
     return harness_main(argc, argv, "explain", tests, sizeof tests / sizeof *tests);

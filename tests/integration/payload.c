@@ -775,6 +775,37 @@ static int reach_through(char **argv)
     return 0;
 }
 
+/* Puts as many descriptors under way as the user may have (unix(7), ETOOMANYREFS), and keeps them there. */
+static int in_flight(char **argv)
+{
+    union {
+        struct cmsghdr header;
+        char room[CMSG_SPACE(sizeof(int))];
+    } control;
+    char byte = 'x';
+
+    (void)argv;
+    for (;;) {
+        int pair[2];
+        if (socketpair(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair))
+            return 1;
+        do {
+            struct iovec data = {&byte, 1};
+            struct msghdr message = {.msg_iov = &data, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+            control.header = (struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
+            memcpy(CMSG_DATA(&control.header), &pair[1], sizeof(int));
+            errno = 0;
+            sendmsg(pair[0], &message, 0);
+        } while (errno == 0);
+        if (errno == ETOOMANYREFS)
+            break;
+        if (errno != EAGAIN)
+            return 1;
+    }
+    say("ready");
+    wait_for_ever();
+}
+
 /* Many refused calls, each another; under a name that is no text. */
 static int refused_many(char **argv)
 {
@@ -1261,6 +1292,7 @@ int main(int argc, char **argv, char **env)
         {"reach", reach},
         {"reach-oddly", reach_oddly},
         {"reach-through", reach_through},
+        {"in-flight", in_flight},
         {"refused-many", refused_many},
         {"refused-flood", refused_flood},
         {"second-listener", second_listener},

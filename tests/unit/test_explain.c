@@ -253,6 +253,7 @@ static void records_are_sound(void **state)
         explain_refused(explain, rule->number, arguments, &made);
         assert_int_equal(explain->refusal_count, 1);
         assert_non_null(explain->refusals[0].rule);
+        assert_string_not_equal(errno_name(rule->answer), "E?");
         assert_true(strict(explain));
     }
     free(explain);
