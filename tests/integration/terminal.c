@@ -534,7 +534,7 @@ static void a_plain_command_is_suspended(void **state)
     double typed;
 
     (void)state;
-    ON(desk, "-it", "--timeout", "1500ms", "--", "sh", "-c", "echo up; while read -r word; do echo got $word; done; echo end");
+    ON(desk, "-it", "--timeout", "1200ms", "--", "sh", "-c", "echo up; while read -r word; do echo got $word; done; echo end");
     expect(desk, "up\r\n");
     type(desk, "one\r");
     expect(desk, "got one\r\n");
@@ -543,7 +543,7 @@ static void a_plain_command_is_suspended(void **state)
     typed = now();
     assert_true(same_settings(desk));
     AWAIT(strstr(file_read(leaf_path(leaf_only(), CGROUP_V2, NULL, "cgroup.events"), NULL), "frozen 1"));
-    AWAIT(now() - typed > 2); /* longer than the command may take */
+    AWAIT(now() - typed > 1.3); /* longer than the command may take */
     type(desk, "two\r");
     session_kill(desk->session, SIGUSR1);
     expect(desk, "got two\r\n");
@@ -651,6 +651,32 @@ static void a_reader_that_goes_away(void **state)
     session->out = -1;
     result = session_finish(session);
     CHECK_ENDED(result, "signaled", 128 + SIGHUP); /* as in a window that is closed */
+}
+
+/* Each step that makes the terminal left out, while the kernel seems to say that it was done: the command does not run. */
+static void steps_that_lie(void **state)
+{
+    static const char *const lies[] = {"ioctl:retval=0:when=1",    "ioctl:retval=0:when=2",       "ioctl:retval=0:when=6",
+                                       "setsid:retval=1:when=1",   "dup2:retval=0:when=1",        "dup2:retval=1:when=2",
+                                       "dup2:retval=2:when=3",     "close_range:retval=0:when=1", "sendmsg:retval=1:when=1",
+                                       "recvfrom:retval=1:when=1", "recvmsg:retval=1:when=1"};
+    const char *trace = path_join(harness.tmp, "trace"), *out = path_join(harness.tmp, "out");
+
+    (void)state;
+    if (system("strace -V > /dev/null 2>&1")) {
+        print_message("# steps_that_lie: SKIP no strace here\n");
+        return;
+    }
+    for (size_t i = 0; i < sizeof lies / sizeof *lies; i++) {
+        char *command = text_format("exec strace -f -o %s -e trace=%.*s -e inject=%s %s run -t --rootfs %s --cgroup-parent %s --timeout 300ms "
+                                    "--kill-after 0s -- echo ran < /dev/null > %s 2>&1",
+                                    trace, (int)strcspn(lies[i], ":"), lies[i], lies[i], harness.bivy, harness.rootfs, harness.parent, out);
+        int status = system(command);
+        if (!strstr(file_read(trace, NULL), "(INJECTED)"))
+            harness_fail("%s: nothing was injected", lies[i]);
+        if (!WIFEXITED(status) || WEXITSTATUS(status) != 125 || strstr(file_read(out, NULL), "ran\r"))
+            harness_fail("%s: status %d, output %s", lies[i], WEXITSTATUS(status), file_read(out, NULL));
+    }
 }
 
 static void not_for_the_selftest(void **state)
@@ -762,6 +788,7 @@ int main(int argc, char **argv)
         TEST(limits_of_the_one_stream),
         TEST(the_last_words_arrive),
         TEST(a_reader_that_goes_away),
+        TEST_ROOT(steps_that_lie),
         TEST(not_for_the_selftest),
         TEST(names_move_no_terminal),
         TEST(unfinished_sequences_swallow_nothing),
