@@ -44,6 +44,9 @@ int trial_run(struct trial *trial, trial_work *work, uint64_t deadline);
  * capabilities there, its ids mapped as a run would. What goes wrong on the way there is the answer. */
 void trial_inside(struct trial *trial, uint64_t flags, trial_work *work);
 
+/* In a child that waits for its end: it ends with its parent, at the latest. */
+void trial_follow(pid_t parent);
+
 /* Fills the answer. Gives nothing back; a later call replaces an earlier one. */
 void trial_say(struct trial *trial, enum trial_state state, enum mend mend, const char *argument, const char *format, ...)
     __attribute__((format(printf, 5, 6)));

@@ -222,8 +222,8 @@ static char *for_people(const struct setting *setting, const struct result *resu
     }
     snprintf(line, sizeof line, "%u ok, %u degraded, %u missing: ", counts[0], counts[1], counts[2]);
     put(&text, line);
-    put(&text, counts[2] ? "bivy cannot run as it should" : counts[1] ? "bivy runs, with what is said above" : "bivy runs");
-    put(&text, " on ");
+    put(&text, counts[2] ? "bivy does not run here as it should" : counts[1] ? "bivy runs here, with less" : "bivy runs here");
+    put(&text, " (");
     put(&text, setting->distribution[0] ? setting->distribution : "an unknown distribution");
     put(&text, ", Linux ");
     put(&text, setting->kernel);
@@ -232,6 +232,7 @@ static char *for_people(const struct setting *setting, const struct result *resu
         put(&text, setting->container);
     }
     put(&text, setting->where & AT_ROOT ? ", as root" : setting->uid == 0 ? ", as root without root's capabilities" : ", as an ordinary user");
+    put(&text, ")");
     end_line(&text);
     if (text.failed) {
         free(text.bytes);

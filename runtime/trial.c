@@ -61,9 +61,9 @@ void trial_call(struct trial *trial, int error, enum mend mend, const char *argu
 
 /* ---- a process for it ---- */
 
-static _Noreturn void trial_main(struct trial *trial, trial_work *work, int done)
+static _Noreturn void trial_main(struct trial *trial, trial_work *work, int done, pid_t parent)
 {
-    prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+    trial_follow(parent);
     sys_signals_default();
     setsid(); /* so that whatever it starts can be ended with it */
     work(trial);
@@ -124,7 +124,7 @@ int trial_run(struct trial *trial, trial_work *work, uint64_t deadline)
     int ends[2], status;
     sigset_t child;
     bool done;
-    pid_t pid;
+    pid_t pid, parent = getpid();
 
     sigemptyset(&child);
     sigaddset(&child, SIGCHLD);
@@ -135,7 +135,7 @@ int trial_run(struct trial *trial, trial_work *work, uint64_t deadline)
     pid = fork();
     if (pid == 0) {
         close(ends[0]);
-        trial_main(trial, work, ends[1]);
+        trial_main(trial, work, ends[1], parent);
     }
     status = -errno;
     close(ends[1]);
@@ -282,6 +282,13 @@ static _Noreturn void inside_main(struct trial *trial, trial_work *work, int go)
     else
         work(trial);
     _exit(0);
+}
+
+void trial_follow(pid_t parent)
+{
+    prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+    if (getppid() != parent)
+        _exit(1); /* it died just before */
 }
 
 void trial_inside(struct trial *trial, uint64_t flags, trial_work *work)

@@ -294,8 +294,8 @@ static pid_t start_inside(struct trial *trial, struct leaf *leaf, int *pidfd)
     struct clone_args args = {.flags = CLONE_PIDFD | CLONE_INTO_CGROUP, .pidfd = (uint64_t)(uintptr_t)pidfd, .exit_signal = SIGCHLD};
     struct fault fault;
     char word = 0;
+    pid_t own = getpid(), pid;
     int ends[2];
-    pid_t pid;
 
     if (make_leaf(trial, 0, leaf, &fault) < 0) {
         not_ours(trial, &leaf->draft.facts.cgroups, &fault);
@@ -306,6 +306,7 @@ static pid_t start_inside(struct trial *trial, struct leaf *leaf, int *pidfd)
     args.cgroup = (uint64_t)(unsigned)leaf->cgroup.leaf;
     pid = sys_clone3(&args);
     if (pid == 0) {
+        trial_follow(own);
         if (cgroup_enter(&leaf->cgroup, &fault) < 0) {
             trial_fault(trial, TRIAL_MISSING, MEND_NONE, NULL, &fault);
             _exit(1);

@@ -40,12 +40,14 @@ void trial_pidfd(struct trial *trial)
     int pidfd = -1;
     struct clone_args args = {.flags = CLONE_PIDFD, .pidfd = (uint64_t)(uintptr_t)&pidfd, .exit_signal = SIGCHLD};
     siginfo_t info = {0};
-    pid_t pid = sys_clone3(&args);
+    pid_t own = getpid(), pid = sys_clone3(&args);
     int result;
 
-    if (pid == 0)
+    if (pid == 0) {
+        trial_follow(own);
         for (;;)
             pause();
+    }
     if (pid < 0) {
         trial_call(trial, -pid, MEND_KERNEL, NULL, "clone3 with a pidfd is refused");
         return;
