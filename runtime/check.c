@@ -126,7 +126,8 @@ static int try_all(struct trial *trial, struct result *results, struct fault *fa
         trial->number = need->number;
         error = trial_run(trial, need->work, sys_now() + within(need, trial->spec));
         if (error < 0)
-            return fault_set(fault, STAGE_PLAN, -error, "raise the caller's limits of processes and open files", "no process to try %s in", need->name);
+            return fault_set(fault, STAGE_PLAN, -error, "raise the caller's limits of processes and open files", "no process to try %s in",
+                             need->name);
         result->state = trial->answer->state;
         trial->rootfs = trial->rootfs || (need->work == trial_rootfs && result->state != TRIAL_MISSING);
         memcpy(result->seen, trial->answer->seen, sizeof result->seen);
@@ -134,7 +135,8 @@ static int try_all(struct trial *trial, struct result *results, struct fault *fa
         trial->answer->argument[sizeof trial->answer->argument - 1] = '\0';
         mends_text(trial->answer->mend, trial->setting, trial->answer->argument, result->mend, sizeof result->mend);
         if (result->state != TRIAL_OK && !result->mend[0])
-            mends_text(trial->setting->where & AT_FILTERED ? MEND_FILTER : MEND_KERNEL, trial->setting, NULL, result->mend, sizeof result->mend);
+            mends_text(trial->setting->where & AT_FILTERED ? MEND_FILTER : MEND_KERNEL, trial->setting, NULL, result->mend,
+                       sizeof result->mend);
         if (need->work == trial_sandbox && result->state == TRIAL_MISSING)
             mend_first(results, i, result);
     }
@@ -231,7 +233,9 @@ static char *for_people(const struct setting *setting, const struct result *resu
         put(&text, ", in a container of ");
         put(&text, setting->container);
     }
-    put(&text, setting->where & AT_ROOT ? ", as root" : setting->uid == 0 ? ", as root without root's capabilities" : ", as an ordinary user");
+    put(&text, setting->where & AT_ROOT ? ", as root"
+               : setting->uid == 0      ? ", as root without root's capabilities"
+                                        : ", as an ordinary user");
     put(&text, ")");
     end_line(&text);
     if (text.failed) {

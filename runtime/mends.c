@@ -53,7 +53,7 @@ static const struct row {
     {MEND_USERNS, AT_USER, "!bivy check"}, /* some policy keeps them from users */
     {MEND_USERNS, 0, "ask whoever runs this host what keeps user namespaces from root (an LSM's policy, or the kernel's CONFIG_USER_NS)"},
 
-    {MEND_CHROOT, 0, "leave the chroot, or enter the tree as a root of its own: unshare -m sh -c 'mount --bind DIR DIR && cd DIR && "
+    {MEND_CHROOT, 0, "leave the chroot, or enter the tree as a root of its own: unshare -m sh -c 'mount --rbind DIR DIR && cd DIR && "
                      "pivot_root . . && umount -l . && exec bivy check'"},
 
     {MEND_RIGHTS, AT_DOCKER, "docker" PRIVILEGED},

@@ -220,14 +220,16 @@ void trial_refused(struct trial *trial, int error, uint64_t flags)
     facts_start(&facts);
     facts_mounts(&facts, &fault);
     if (error == ENOSPC || error == EUSERS)
-        trial_say(trial, TRIAL_MISSING, MEND_SYSCTL, sysctl, "no %s namespace (%s): user.max_%s_namespaces is used up, here or in a namespace above",
+        trial_say(trial, TRIAL_MISSING, MEND_SYSCTL, sysctl,
+                  "no %s namespace (%s): user.max_%s_namespaces is used up, here or in a namespace above",
                   name, errno_name(error), name);
     else if (error == EINVAL)
         trial_say(trial, TRIAL_MISSING, MEND_KERNEL, NULL, "this kernel has no %s namespaces (EINVAL)", name);
     else if (error == EPERM && flags == 0 && chrooted(facts.mountinfo))
         trial_say(trial, TRIAL_MISSING, MEND_CHROOT, NULL, "no user namespace (EPERM): bivy is in a chroot, where the kernel allows none");
     else if (error == EPERM && trial->setting->where & AT_USER && reads("/proc/sys/kernel/unprivileged_userns_clone", '0'))
-        trial_say(trial, TRIAL_MISSING, MEND_SYSCTL, "kernel.unprivileged_userns_clone=1", "no user namespace (EPERM): users may make none");
+        trial_say(trial, TRIAL_MISSING, MEND_SYSCTL, "kernel.unprivileged_userns_clone=1",
+                  "no user namespace (EPERM): users may make none");
     else
         trial_call(trial, error, MEND_USERNS, NULL, "no new namespace: clone3 refuses");
     facts_release(&facts);

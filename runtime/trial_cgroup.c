@@ -172,7 +172,8 @@ void trial_cgroup2(struct trial *trial)
             add(bound, sizeof bound, controller_name((enum controller)c));
         }
     if (*bound)
-        trial_say(trial, TRIAL_DEGRADED, MEND_HYBRID, NULL, "v2 at %.200s, but %s on v1: limits hold, each run is slower, and less is told of it",
+        trial_say(trial, TRIAL_DEGRADED, MEND_HYBRID, NULL,
+                  "v2 at %.200s, but %s on v1: limits hold, each run is slower, and less is told of it",
                   facts.cgroups.v2.mount, bound);
     else
         trial_say(trial, TRIAL_OK, MEND_NONE, NULL, "v2 at %.200s, every controller on it", facts.cgroups.v2.mount);
@@ -225,7 +226,8 @@ void trial_parent(struct trial *trial)
         return;
     }
     if (remove_leaf(trial, &leaf))
-        trial_say(trial, TRIAL_OK, MEND_NONE, NULL, "a leaf was made in %.200s%.200s, locked and removed", leaf.draft.facts.cgroups.v2.mount,
+        trial_say(trial, TRIAL_OK, MEND_NONE, NULL, "a leaf was made in %.200s%.200s, locked and removed",
+                  leaf.draft.facts.cgroups.v2.mount,
                   leaf.draft.plan.cgroup_parent);
 }
 
@@ -246,7 +248,8 @@ static bool known(const struct hierarchies *cgroups, const char *name)
     return strstr(all, word);
 }
 
-static void no_limit(struct trial *trial, enum limit limit, const struct hierarchies *cgroups, const struct plan *plan, const struct fault *fault)
+static void no_limit(struct trial *trial, enum limit limit, const struct hierarchies *cgroups, const struct plan *plan,
+                     const struct fault *fault)
 {
     const char *name = controller_name(limit_controller[limit]);
     bool v1 = cgroups->v1[limit_controller[limit]].mount[0];

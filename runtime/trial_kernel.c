@@ -183,7 +183,8 @@ void trial_clock(struct trial *trial)
     if (gmtime_r(&now.tv_sec, &parts))
         strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
     if (now.tv_sec + SLACK < newest)
-        trial_say(trial, TRIAL_DEGRADED, MEND_CLOCK, NULL, "it says %s, when %s was not there yet; records would have the wrong time", text, what);
+        trial_say(trial, TRIAL_DEGRADED, MEND_CLOCK, NULL, "it says %s, when %s was not there yet; records would have the wrong time",
+                  text, what);
     else
         trial_say(trial, TRIAL_OK, MEND_NONE, NULL, "%s, after %s was made", text, what);
 }
@@ -196,9 +197,11 @@ void trial_kernel_log(struct trial *trial)
     bool device = log >= 0 && fstat(log, &node) == 0 && S_ISCHR(node.st_mode) && node.st_rdev == makedev(1, 11);
 
     if (log >= 0 && !device)
-        trial_say(trial, TRIAL_DEGRADED, MEND_LOG, NULL, "/dev/kmsg is not the kernel's log: of a process killed for memory the record has no name");
+        trial_say(trial, TRIAL_DEGRADED, MEND_LOG, NULL,
+                  "/dev/kmsg is not the kernel's log: of a process killed for memory the record has no name");
     else if (log < 0 || (read(log, record, sizeof record) < 0 && errno != EAGAIN && errno != EPIPE && errno != EINVAL))
-        trial_say(trial, TRIAL_DEGRADED, MEND_LOG, NULL, "/dev/kmsg cannot be read (%s): of a process killed for memory the record has no name",
+        trial_say(trial, TRIAL_DEGRADED, MEND_LOG, NULL,
+                  "/dev/kmsg cannot be read (%s): of a process killed for memory the record has no name",
                   errno_name(errno));
     else
         trial_say(trial, TRIAL_OK, MEND_NONE, NULL, "it can be read, for the name of a process killed for memory");
@@ -220,7 +223,8 @@ void trial_devices(struct trial *trial)
         }
         SYS_CLOSES int fd = SYS_AGAIN(open(row->source, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY));
         if (fd < 0 && errno == EACCES) { /* tty says ENXIO without one, and that is well */
-            trial_say(trial, TRIAL_MISSING, MEND_DEV_MOUNT, NULL, "%s cannot be opened (EACCES): its mount allows no devices, or its mode no user",
+            trial_say(trial, TRIAL_MISSING, MEND_DEV_MOUNT, NULL,
+                      "%s cannot be opened (EACCES): its mount allows no devices, or its mode no user",
                       row->source);
             return;
         }

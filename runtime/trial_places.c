@@ -75,8 +75,10 @@ static bool open_to_others(struct trial *trial, const struct place *rootfs)
         else
             snprintf(command, sizeof command, "chown -hR %s ", trial->setting->where & AT_ROOT ? "0:0" : "\"$USER\"");
         mends_word(command, sizeof command, rootfs->path);
-        trial_say(trial, TRIAL_DEGRADED, MEND_COMMAND, command, "%.300s: /%s %s (owner %u, mode %04o); who may write there decides what sandboxes run",
-                  rootfs->path, parts[i][0] == '.' ? "" : parts[i], wide ? "may be written by others" : "belongs to somebody else", now.st_uid,
+        trial_say(trial, TRIAL_DEGRADED, MEND_COMMAND, command,
+                  "%.300s: /%s %s (owner %u, mode %04o); who may write there decides what sandboxes run",
+                  rootfs->path, parts[i][0] == '.' ? "" : parts[i], wide ? "may be written by others" : "belongs to somebody else",
+                  now.st_uid,
                   now.st_mode & 07777);
         return true;
     }
@@ -108,7 +110,8 @@ void trial_rootfs_safe(struct trial *trial)
         trial_say(trial, TRIAL_DEGRADED, MEND_COMMAND, command, "%.300s: is on %.60s, whose server every start of a program may wait for",
                   facts.rootfs.path, mount.fstype);
     } else if (!open_to_others(trial, &facts.rootfs)) {
-        trial_say(trial, TRIAL_OK, MEND_NONE, NULL, "%.300s: nobody but its owner may write there, and it is on a local file system", facts.rootfs.path);
+        trial_say(trial, TRIAL_OK, MEND_NONE, NULL, "%.300s: nobody but its owner may write there, and it is on a local file system",
+                  facts.rootfs.path);
     }
 }
 
@@ -176,9 +179,11 @@ void trial_workspace(struct trial *trial)
     else if (!open_workspace(trial, &draft, &fault))
         workspace_trouble(trial, &draft.facts.workspace, &fault);
     else if (draft.facts.workspace.full)
-        trial_say(trial, TRIAL_DEGRADED, MEND_SAID, "free some space, or raise the quota", "%.300s: has no room left", draft.facts.workspace.path);
+        trial_say(trial, TRIAL_DEGRADED, MEND_SAID, "free some space, or raise the quota", "%.300s: has no room left",
+                  draft.facts.workspace.path);
     else
-        trial_say(trial, TRIAL_OK, MEND_NONE, NULL, "%.300s on %s: owner %u, answered", draft.facts.workspace.path, draft.facts.workspace.fstype,
+        trial_say(trial, TRIAL_OK, MEND_NONE, NULL, "%.300s on %s: owner %u, answered", draft.facts.workspace.path,
+                  draft.facts.workspace.fstype,
                   draft.facts.workspace.uid);
 }
 
@@ -240,7 +245,8 @@ void trial_sandbox(struct trial *trial)
     if (outcome.kind == OUTCOME_SETUP_FAILED || outcome.kind == OUTCOME_STUCK)
         trial_fault(trial, TRIAL_MISSING, MEND_NONE, NULL, &outcome.fault);
     else if (outcome.kind != OUTCOME_EXITED || outcome_status(&outcome) != 0)
-        trial_say(trial, TRIAL_MISSING, MEND_SAID, "bivy run --verbose --summary -- /bin/true", "/bin/true: %s, status %d", outcome_name(outcome.kind),
+        trial_say(trial, TRIAL_MISSING, MEND_SAID, "bivy run --verbose --summary -- /bin/true", "/bin/true: %s, status %d",
+                  outcome_name(outcome.kind),
                   outcome_status(&outcome));
     else if (outcome.residue[0])
         trial_say(trial, TRIAL_DEGRADED, MEND_SAID, "bivy clean", "/bin/true ran; left: %.200s", outcome.residue);

@@ -736,12 +736,20 @@ static void limits_that_cannot_be_had(void **unused)
 static void cgroup_parents(void **unused)
 {
     const struct result *result = check_host(HOW(.parent = "/bivy-test-no-such-parent"));
-    const char *foreign;
+    const char *foreign, *made;
 
     (void)unused;
     MISSING(result, "cgroup-parent", "mkdir -p");
     CHECK(result, strstr(reader_at(need(result, "cgroup-parent"), "mend")->text, "/bivy-test-no-such-parent"));
     MISSING(check_host(HOW(.parent = "/../x")), "cgroup-parent", "write it like");
+    made = text_format("%s/made", harness.parent);
+    result = check_host(HOW(.parent = made));
+    MISSING(result, "cgroup-parent", made);
+    carry_out(command_of(result, "cgroup-parent"));
+    result = check_host(HOW(.parent = made));
+    OK(result, "cgroup-parent");
+    OK(result, "memory-limit");
+    OK(result, "sandbox");
     if (!harness.user)
         return;
     foreign = text_format("%s%s/foreign", harness.mount[CGROUP_V2], harness.parent);
