@@ -56,6 +56,9 @@ void trial_fault(struct trial *trial, enum trial_state state, enum mend mend, co
 void trial_call(struct trial *trial, int error, enum mend mend, const char *argument, const char *what);
 /* clone3 with flags' namespaces and a user namespace failed. */
 void trial_refused(struct trial *trial, int error, uint64_t flags);
+/* In a trial: memory, all zero, for as long as the process lives. Static memory would count against every run's RLIMIT_DATA, and what holds
+ * paths is too large for a small stack. */
+void *trial_room(size_t size);
 /* Which mend an errno of a system call asks for: MEND_FILTER, MEND_KERNEL, or the one given. */
 enum mend trial_mend(const struct trial *trial, int error, enum mend other);
 

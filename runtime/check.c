@@ -279,20 +279,25 @@ static char *for_programs(const struct setting *setting, const struct result *re
 
 int check_run(const struct spec *spec, trial_whole_run *run, char **text, struct fault *fault)
 {
-    static struct result results[NEED_COUNT];
-    static struct setting setting;
+    struct result *results = calloc(NEED_COUNT, sizeof *results);
+    struct setting setting;
     struct trial trial = {.spec = spec, .setting = &setting, .run = run};
     int result;
 
+    if (!results)
+        return fault_set(fault, STAGE_PLAN, ENOMEM, NULL, "out of memory");
+
     trial.answer = mmap(NULL, sizeof *trial.answer, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (trial.answer == MAP_FAILED)
+    if (trial.answer == MAP_FAILED) {
+        free(results);
         return fault_set(fault, STAGE_PLAN, errno, NULL, "no shared page for the answers");
+    }
     prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); /* what a trial leaves is reaped by trial_run */
     setting_read(privileges_root(), &setting);
-    if ((result = privileges_prepare(fault)) < 0 || (result = try_all(&trial, results, fault)) < 0)
-        return result;
-    *text = (spec->json ? for_programs : for_people)(&setting, results);
-    if (!*text)
-        return fault_set(fault, STAGE_PLAN, ENOMEM, NULL, "out of memory");
-    return verdict(results) == TRIAL_MISSING ? 1 : 0;
+    if ((result = privileges_prepare(fault)) == 0 && (result = try_all(&trial, results, fault)) == 0) {
+        *text = (spec->json ? for_programs : for_people)(&setting, results);
+        result = !*text ? fault_set(fault, STAGE_PLAN, ENOMEM, NULL, "out of memory") : verdict(results) == TRIAL_MISSING;
+    }
+    free(results);
+    return result;
 }

@@ -330,19 +330,24 @@ static int clean_main(const struct spec *spec)
 /* A whole run without a record and without a word, for `bivy check`, in a process of its own. */
 static void run_silently(const struct spec *spec, struct outcome *outcome)
 {
-    static struct host host;
+    struct host *host = calloc(1, sizeof *host);
 
     *outcome = (struct outcome){.kind = OUTCOME_SETUP_FAILED, .started = sys_now()};
-    facts_start(&host.facts);
-    host.streams = STREAMS_NONE;
-    host.launched = (struct launched){.pidfd = -1, .up = -1, .lifeline = -1};
-    host.signals = host.report.fd = -1;
-    host.facts.timing = &outcome->timing;
-    run(spec, &host, outcome);
-    undo(&host, outcome);
-    streams_release(&host.streams);
-    plan_release(&host.plan);
-    facts_release(&host.facts);
+    if (!host) {
+        fault_set(&outcome->fault, STAGE_PLAN, ENOMEM, NULL, "out of memory");
+        return;
+    }
+    facts_start(&host->facts);
+    host->streams = STREAMS_NONE;
+    host->launched = (struct launched){.pidfd = -1, .up = -1, .lifeline = -1};
+    host->signals = host->report.fd = -1;
+    host->facts.timing = &outcome->timing;
+    run(spec, host, outcome);
+    undo(host, outcome);
+    streams_release(&host->streams);
+    plan_release(&host->plan);
+    facts_release(&host->facts);
+    free(host);
 }
 
 static int check_main(const struct spec *spec)

@@ -155,28 +155,28 @@ static void not_ours(struct trial *trial, const struct hierarchies *cgroups, con
 
 void trial_cgroup2(struct trial *trial)
 {
-    static struct facts facts;
+    struct facts *facts = trial_room(sizeof *facts);
     struct fault fault;
     char bound[64] = "";
 
-    facts_start(&facts);
-    if (facts_host(&facts, &fault) < 0) {
+    facts_start(facts);
+    if (facts_host(facts, &fault) < 0) {
         bool none = fault.errnum == ENOTSUP;
         trial_fault(trial, TRIAL_MISSING, none ? MEND_CGROUP2 : MEND_NONE,
-                    facts.cgroups.v1[CONTROLLER_MEMORY].mount[0] ? "/sys/fs/cgroup/unified" : "/sys/fs/cgroup", &fault);
+                    facts->cgroups.v1[CONTROLLER_MEMORY].mount[0] ? "/sys/fs/cgroup/unified" : "/sys/fs/cgroup", &fault);
         return;
     }
     for (int c = 0; c < CONTROLLER_COUNT; c++)
-        if (facts.cgroups.v1[c].mount[0]) {
+        if (facts->cgroups.v1[c].mount[0]) {
             add(bound, sizeof bound, *bound ? ", " : "");
             add(bound, sizeof bound, controller_name((enum controller)c));
         }
     if (*bound)
         trial_say(trial, TRIAL_DEGRADED, MEND_HYBRID, NULL,
                   "v2 at %.200s, but %s on v1: limits hold, each run is slower, and less is told of it",
-                  facts.cgroups.v2.mount, bound);
+                  facts->cgroups.v2.mount, bound);
     else
-        trial_say(trial, TRIAL_OK, MEND_NONE, NULL, "v2 at %.200s, every controller on it", facts.cgroups.v2.mount);
+        trial_say(trial, TRIAL_OK, MEND_NONE, NULL, "v2 at %.200s, every controller on it", facts->cgroups.v2.mount);
 }
 
 /* A leaf as a run makes it, of which only `enforced` must be had. */
@@ -218,17 +218,17 @@ static bool remove_leaf(struct trial *trial, struct leaf *leaf)
 
 void trial_parent(struct trial *trial)
 {
-    static struct leaf leaf;
+    struct leaf *leaf = trial_room(sizeof *leaf);
     struct fault fault;
 
-    if (make_leaf(trial, 0, &leaf, &fault) < 0) {
-        not_ours(trial, &leaf.draft.facts.cgroups, &fault);
+    if (make_leaf(trial, 0, leaf, &fault) < 0) {
+        not_ours(trial, &leaf->draft.facts.cgroups, &fault);
         return;
     }
-    if (remove_leaf(trial, &leaf))
+    if (remove_leaf(trial, leaf))
         trial_say(trial, TRIAL_OK, MEND_NONE, NULL, "a leaf was made in %.200s%.200s, locked and removed",
-                  leaf.draft.facts.cgroups.v2.mount,
-                  leaf.draft.plan.cgroup_parent);
+                  leaf->draft.facts.cgroups.v2.mount,
+                  leaf->draft.plan.cgroup_parent);
 }
 
 static const enum controller limit_controller[LIMIT_COUNT] = {
@@ -272,23 +272,23 @@ static void no_limit(struct trial *trial, enum limit limit, const struct hierarc
 
 void trial_limit(struct trial *trial)
 {
-    static struct leaf leaf;
+    struct leaf *leaf = trial_room(sizeof *leaf);
     enum limit limit = (enum limit)trial->number;
     struct fault fault;
     /* Without the memory controller there is no swap limit either. */
-    int result = make_leaf(trial, 1u << limit | (limit == LIMIT_SWAP ? 1u << LIMIT_MEMORY : 0), &leaf, &fault);
+    int result = make_leaf(trial, 1u << limit | (limit == LIMIT_SWAP ? 1u << LIMIT_MEMORY : 0), leaf, &fault);
 
     if (result == 0)
-        result = cgroup_limit(&leaf.draft.plan, &leaf.cgroup, &fault);
-    if (!remove_leaf(trial, &leaf))
+        result = cgroup_limit(&leaf->draft.plan, &leaf->cgroup, &fault);
+    if (!remove_leaf(trial, leaf))
         return;
     if (result < 0)
-        no_limit(trial, limit, &leaf.draft.facts.cgroups, &leaf.draft.plan, &fault);
-    else if (limit == LIMIT_SWAP && leaf.draft.facts.no_swap)
+        no_limit(trial, limit, &leaf->draft.facts.cgroups, &leaf->draft.plan, &fault);
+    else if (limit == LIMIT_SWAP && leaf->draft.facts.no_swap)
         trial_say(trial, TRIAL_OK, MEND_NONE, NULL, "this host has no swap");
     else
         trial_say(trial, TRIAL_OK, MEND_NONE, NULL, "a leaf's %s limit was written and read back (%s)", limit_name(limit),
-                  leaf.draft.facts.cgroups.v1[limit_controller[limit]].mount[0] ? "v1" : "v2");
+                  leaf->draft.facts.cgroups.v1[limit_controller[limit]].mount[0] ? "v1" : "v2");
 }
 
 /* A process in a leaf of its own: there, in every hierarchy, or the answer says why not. */
@@ -340,26 +340,26 @@ static pid_t start_inside(struct trial *trial, struct leaf *leaf, int *pidfd)
 
 void trial_enter(struct trial *trial)
 {
-    static struct leaf leaf;
+    struct leaf *leaf = trial_room(sizeof *leaf);
     SYS_CLOSES int pidfd = -1;
-    pid_t pid = start_inside(trial, &leaf, &pidfd);
+    pid_t pid = start_inside(trial, leaf, &pidfd);
 
     if (pid > 0) {
         trial_say(trial, TRIAL_OK, MEND_NONE, NULL, "a process was born in a leaf, in every hierarchy");
         kill(pid, SIGKILL);
         waitpid(pid, NULL, 0);
     }
-    remove_leaf(trial, &leaf);
+    remove_leaf(trial, leaf);
 }
 
 void trial_kill(struct trial *trial)
 {
-    static struct leaf leaf;
+    struct leaf *leaf = trial_room(sizeof *leaf);
     SYS_CLOSES int pidfd = -1;
-    pid_t pid = start_inside(trial, &leaf, &pidfd);
+    pid_t pid = start_inside(trial, leaf, &pidfd);
 
     if (pid > 0) {
-        int result = cgroup_kill(&leaf.cgroup);
+        int result = cgroup_kill(&leaf->cgroup);
         struct pollfd end = {.fd = pidfd, .events = POLLIN};
         if (result < 0)
             trial_call(trial, -result, result == -ENOENT ? MEND_KERNEL : MEND_DELEGATE, "bivy check", "cgroup.kill cannot be written");
@@ -370,26 +370,26 @@ void trial_kill(struct trial *trial)
         kill(pid, SIGKILL);
         waitpid(pid, NULL, 0);
     }
-    remove_leaf(trial, &leaf);
+    remove_leaf(trial, leaf);
 }
 
 void trial_readings(struct trial *trial)
 {
-    static struct leaf leaf;
+    struct leaf *leaf = trial_room(sizeof *leaf);
     struct readings readings = {0};
     struct fault fault;
     char without[96] = "";
-    int result = make_leaf(trial, 0, &leaf, &fault);
+    int result = make_leaf(trial, 0, leaf, &fault);
 
     if (result == 0)
-        result = cgroup_limit(&leaf.draft.plan, &leaf.cgroup, &fault);
+        result = cgroup_limit(&leaf->draft.plan, &leaf->cgroup, &fault);
     if (result == 0)
-        readings_take(&leaf.cgroup, &readings);
-    unsigned lost = leaf.cgroup.missing;
-    if (!remove_leaf(trial, &leaf))
+        readings_take(&leaf->cgroup, &readings);
+    unsigned lost = leaf->cgroup.missing;
+    if (!remove_leaf(trial, leaf))
         return;
     if (result < 0) {
-        not_ours(trial, &leaf.draft.facts.cgroups, &fault);
+        not_ours(trial, &leaf->draft.facts.cgroups, &fault);
         return;
     }
     for (int c = 0; c < CONTROLLER_COUNT; c++)

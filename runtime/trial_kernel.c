@@ -163,7 +163,7 @@ void trial_rlimits(struct trial *trial)
 /* A clock that is before what is already there is wrong; one that is ahead cannot be told. */
 void trial_clock(struct trial *trial)
 {
-    static struct facts facts;
+    struct facts *facts = trial_room(sizeof *facts);
     struct fault fault;
     struct stat program, tree = {0};
     struct timespec now;
@@ -172,11 +172,11 @@ void trial_clock(struct trial *trial)
     char text[64] = "?";
     struct tm parts;
 
-    facts_start(&facts);
+    facts_start(facts);
     clock_gettime(CLOCK_REALTIME, &now);
     if (stat("/proc/self/exe", &program) == 0)
         newest = program.st_mtime;
-    if (trial->rootfs && facts_rootfs(trial->spec, &facts, &fault) == 0 && fstat(facts.rootfs.fd, &tree) == 0 && tree.st_mtime > newest) {
+    if (trial->rootfs && facts_rootfs(trial->spec, facts, &fault) == 0 && fstat(facts->rootfs.fd, &tree) == 0 && tree.st_mtime > newest) {
         newest = tree.st_mtime;
         what = "the rootfs";
     }

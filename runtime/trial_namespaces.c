@@ -196,15 +196,15 @@ void trial_tmpfs(struct trial *trial)
 /* A new procfs must not show what a mount over the old one hides (fs/namespace.c, mount_too_revealing). Which mount is that? */
 static bool over_proc(char *words, size_t size)
 {
-    struct facts facts = {0};
+    struct facts *facts = trial_room(sizeof *facts);
     struct fault fault;
     struct mountinfo mount;
     bool found = false;
 
-    facts_start(&facts);
-    if (facts_mounts(&facts, &fault) < 0)
+    facts_start(facts);
+    if (facts_mounts(facts, &fault) < 0)
         return false;
-    for (char *cursor = facts.mountinfo; !found && mountinfo_next(&cursor, &mount) > 0;) {
+    for (char *cursor = facts->mountinfo; !found && mountinfo_next(&cursor, &mount) > 0;) {
         /* Directories that are always empty hide nothing. */
         if (strncmp(mount.target, "/proc/", 6) || !strcmp(mount.target, "/proc/sys/fs/binfmt_misc") ||
             !strcmp(mount.target, "/proc/fs/nfsd"))
@@ -213,7 +213,7 @@ static bool over_proc(char *words, size_t size)
         mends_word(words, size, mount.target);
         found = true;
     }
-    facts_release(&facts);
+    facts_release(facts);
     return found;
 }
 
