@@ -44,6 +44,9 @@ int trial_run(struct trial *trial, trial_work *work, uint64_t deadline);
  * capabilities there, its ids mapped as a run would. What goes wrong on the way there is the answer. */
 void trial_inside(struct trial *trial, uint64_t flags, trial_work *work);
 
+/* In a child that waits for its end: it ends with its parent, at the latest. */
+void trial_follow(pid_t parent);
+
 /* Fills the answer. Gives nothing back; a later call replaces an earlier one. */
 void trial_say(struct trial *trial, enum trial_state state, enum mend mend, const char *argument, const char *format, ...)
     __attribute__((format(printf, 5, 6)));
@@ -53,18 +56,20 @@ void trial_fault(struct trial *trial, enum trial_state state, enum mend mend, co
 void trial_call(struct trial *trial, int error, enum mend mend, const char *argument, const char *what);
 /* clone3 with flags' namespaces and a user namespace failed. */
 void trial_refused(struct trial *trial, int error, uint64_t flags);
+/* In a trial: memory, all zero, for as long as the process lives. Static memory would count against every run's RLIMIT_DATA, and what holds
+ * paths is too large for a small stack. */
+void *trial_room(size_t size);
 /* Which mend an errno of a system call asks for: MEND_FILTER, MEND_KERNEL, or the one given. */
 enum mend trial_mend(const struct trial *trial, int error, enum mend other);
 
 /* In a trial: what a run without a workspace would be decided to be. cgroup: with its cgroup parent. Facts and plan live as long as
  * the process. 0 or -errno with *fault. */
 struct draft {
+    struct spec spec;
     struct facts facts;
     struct plan plan;
 };
 int trial_draft(struct trial *trial, bool cgroup, struct draft *draft, struct fault *fault);
-/* Room for one, all zero at first: each trial is a process of its own. */
-struct draft *trial_room(void);
 
 /* --- The trials, in the files of their subject; check.c says what each is. --- */
 

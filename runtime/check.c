@@ -126,7 +126,8 @@ static int try_all(struct trial *trial, struct result *results, struct fault *fa
         trial->number = need->number;
         error = trial_run(trial, need->work, sys_now() + within(need, trial->spec));
         if (error < 0)
-            return fault_set(fault, STAGE_PLAN, -error, "raise the caller's limits of processes and open files", "no process to try %s in", need->name);
+            return fault_set(fault, STAGE_PLAN, -error, "raise the caller's limits of processes and open files", "no process to try %s in",
+                             need->name);
         result->state = trial->answer->state;
         trial->rootfs = trial->rootfs || (need->work == trial_rootfs && result->state != TRIAL_MISSING);
         memcpy(result->seen, trial->answer->seen, sizeof result->seen);
@@ -134,7 +135,8 @@ static int try_all(struct trial *trial, struct result *results, struct fault *fa
         trial->answer->argument[sizeof trial->answer->argument - 1] = '\0';
         mends_text(trial->answer->mend, trial->setting, trial->answer->argument, result->mend, sizeof result->mend);
         if (result->state != TRIAL_OK && !result->mend[0])
-            mends_text(trial->setting->where & AT_FILTERED ? MEND_FILTER : MEND_KERNEL, trial->setting, NULL, result->mend, sizeof result->mend);
+            mends_text(trial->setting->where & AT_FILTERED ? MEND_FILTER : MEND_KERNEL, trial->setting, NULL, result->mend,
+                       sizeof result->mend);
         if (need->work == trial_sandbox && result->state == TRIAL_MISSING)
             mend_first(results, i, result);
     }
@@ -222,8 +224,8 @@ static char *for_people(const struct setting *setting, const struct result *resu
     }
     snprintf(line, sizeof line, "%u ok, %u degraded, %u missing: ", counts[0], counts[1], counts[2]);
     put(&text, line);
-    put(&text, counts[2] ? "bivy cannot run as it should" : counts[1] ? "bivy runs, with what is said above" : "bivy runs");
-    put(&text, " on ");
+    put(&text, counts[2] ? "bivy does not run here as it should" : counts[1] ? "bivy runs here, with less" : "bivy runs here");
+    put(&text, " (");
     put(&text, setting->distribution[0] ? setting->distribution : "an unknown distribution");
     put(&text, ", Linux ");
     put(&text, setting->kernel);
@@ -231,7 +233,10 @@ static char *for_people(const struct setting *setting, const struct result *resu
         put(&text, ", in a container of ");
         put(&text, setting->container);
     }
-    put(&text, setting->where & AT_ROOT ? ", as root" : setting->uid == 0 ? ", as root without root's capabilities" : ", as an ordinary user");
+    put(&text, setting->where & AT_ROOT ? ", as root"
+               : setting->uid == 0      ? ", as root without root's capabilities"
+                                        : ", as an ordinary user");
+    put(&text, ")");
     end_line(&text);
     if (text.failed) {
         free(text.bytes);
@@ -274,22 +279,24 @@ static char *for_programs(const struct setting *setting, const struct result *re
 
 int check_run(const struct spec *spec, trial_whole_run *run, char **text, struct fault *fault)
 {
-    struct result *results;
-    static struct setting setting;
+    struct result *results = calloc(NEED_COUNT, sizeof *results);
+    struct setting setting;
     struct trial trial = {.spec = spec, .setting = &setting, .run = run};
     int result;
 
-    trial.answer = mmap(NULL, sizeof *trial.answer, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (trial.answer == MAP_FAILED)
-        return fault_set(fault, STAGE_PLAN, errno, NULL, "no shared page for the answers");
-    prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); /* what a trial leaves is reaped by trial_run */
-    setting_read(privileges_root(), &setting);
-    results = calloc(NEED_COUNT, sizeof *results);
     if (!results)
         return fault_set(fault, STAGE_PLAN, ENOMEM, NULL, "out of memory");
+
+    trial.answer = mmap(NULL, sizeof *trial.answer, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (trial.answer == MAP_FAILED) {
+        free(results);
+        return fault_set(fault, STAGE_PLAN, errno, NULL, "no shared page for the answers");
+    }
+    prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); /* what a trial leaves is reaped by trial_run */
+    setting_read(privileges_root(), &setting);
     if ((result = privileges_prepare(fault)) == 0 && (result = try_all(&trial, results, fault)) == 0) {
         *text = (spec->json ? for_programs : for_people)(&setting, results);
-        result = *text ? verdict(results) == TRIAL_MISSING : fault_set(fault, STAGE_PLAN, ENOMEM, NULL, "out of memory");
+        result = !*text ? fault_set(fault, STAGE_PLAN, ENOMEM, NULL, "out of memory") : verdict(results) == TRIAL_MISSING;
     }
     free(results);
     return result;

@@ -13,6 +13,8 @@
 #define PRIVILEGED " run --privileged --cgroupns=private IMAGE bivy check"
 #define SERVICE "systemd-run --pipe --wait -p Delegate=yes bivy check"
 #define USER_SERVICE "systemd-run --user --pipe --wait -p Delegate=yes bivy check"
+/* As systemd mounts it. The options are those of the whole file system: without them here, a mount elsewhere would lose its own. */
+#define CGROUP2 "mount -t cgroup2 -o nsdelegate,memory_recursiveprot cgroup2"
 #define KUBE "in the pod's spec: securityContext: {privileged: true}"
 
 static const struct row {
@@ -51,7 +53,7 @@ static const struct row {
     {MEND_USERNS, AT_USER, "!bivy check"}, /* some policy keeps them from users */
     {MEND_USERNS, 0, "ask whoever runs this host what keeps user namespaces from root (an LSM's policy, or the kernel's CONFIG_USER_NS)"},
 
-    {MEND_CHROOT, 0, "leave the chroot, or enter the tree as a root of its own: unshare -m sh -c 'mount --bind DIR DIR && cd DIR && "
+    {MEND_CHROOT, 0, "leave the chroot, or enter the tree as a root of its own: unshare -m sh -c 'mount --rbind DIR DIR && cd DIR && "
                      "pivot_root . . && umount -l . && exec bivy check'"},
 
     {MEND_RIGHTS, AT_DOCKER, "docker" PRIVILEGED},
@@ -78,13 +80,13 @@ static const struct row {
     {MEND_MASKED, AT_KUBERNETES, "in the pod's spec: securityContext: {procMount: Unmasked}"},
     {MEND_MASKED, 0, "!unshare -m sh -c 'mount -t proc proc /proc && exec bivy check'"},
 
-    {MEND_CGROUP2, AT_CONTAINER | AT_ROOT, "sh -c 'mkdir -p /run/cgroup2 && mount -t cgroup2 cgroup2 /run/cgroup2'"}, /* /sys is read-only */
+    {MEND_CGROUP2, AT_CONTAINER | AT_ROOT, "sh -c 'mkdir -p /run/cgroup2 && " CGROUP2 " /run/cgroup2'"}, /* /sys is read-only */
     {MEND_CGROUP2, AT_DOCKER, "docker" PRIVILEGED},
     {MEND_CGROUP2, AT_PODMAN, "podman" PRIVILEGED},
     {MEND_CGROUP2, AT_KUBERNETES, KUBE},
     {MEND_CGROUP2, AT_WSL, WSL("cgroup_no_v1=all")},
     {MEND_CGROUP2, AT_ALPINE, "!sh -c 'rc-update add cgroups && rc-service cgroups start'"},
-    {MEND_CGROUP2, 0, "!sh -c 'mkdir -p @ && mount -t cgroup2 cgroup2 @'"},
+    {MEND_CGROUP2, 0, "!sh -c 'mkdir -p @ && " CGROUP2 " @'"},
 
     {MEND_HYBRID, AT_WSL, WSL("cgroup_no_v1=all")},
     {MEND_HYBRID, AT_CONTAINER, "on the container's host: boot with systemd.unified_cgroup_hierarchy=1"},

@@ -36,6 +36,15 @@ void trial_say(struct trial *trial, enum trial_state state, enum mend mend, cons
     va_end(args);
 }
 
+void *trial_room(size_t size)
+{
+    void *room = calloc(1, size);
+
+    if (!room)
+        _exit(1); /* which is what the answer then says */
+    return room;
+}
+
 void trial_fault(struct trial *trial, enum trial_state state, enum mend mend, const char *argument, const struct fault *fault)
 {
     bool said = mend == MEND_NONE && fault->hint[0];
@@ -61,9 +70,9 @@ void trial_call(struct trial *trial, int error, enum mend mend, const char *argu
 
 /* ---- a process for it ---- */
 
-static _Noreturn void trial_main(struct trial *trial, trial_work *work, int done)
+static _Noreturn void trial_main(struct trial *trial, trial_work *work, int done, pid_t parent)
 {
-    prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+    trial_follow(parent);
     sys_signals_default();
     setsid(); /* so that whatever it starts can be ended with it */
     work(trial);
@@ -124,7 +133,7 @@ int trial_run(struct trial *trial, trial_work *work, uint64_t deadline)
     int ends[2], status;
     sigset_t child;
     bool done;
-    pid_t pid;
+    pid_t pid, parent = getpid();
 
     sigemptyset(&child);
     sigaddset(&child, SIGCHLD);
@@ -135,7 +144,7 @@ int trial_run(struct trial *trial, trial_work *work, uint64_t deadline)
     pid = fork();
     if (pid == 0) {
         close(ends[0]);
-        trial_main(trial, work, ends[1]);
+        trial_main(trial, work, ends[1], parent);
     }
     status = -errno;
     close(ends[1]);
@@ -157,29 +166,22 @@ int trial_run(struct trial *trial, trial_work *work, uint64_t deadline)
 
 /* ---- decided as for a run ---- */
 
-struct draft *trial_room(void)
-{
-    static struct draft room;
-
-    return &room;
-}
-
 int trial_draft(struct trial *trial, bool cgroup, struct draft *draft, struct fault *fault)
 {
     static char *const command[] = {(char *)(uintptr_t) "/bin/true", NULL};
-    static struct spec spec;
+    struct spec *spec = &draft->spec;
     int result;
 
-    spec = *trial->spec;
-    spec.verb = VERB_RUN;
-    spec.workspace = spec.workspace_root = spec.user_id = NULL;
-    spec.argv = (char **)(uintptr_t)command;
+    *spec = *trial->spec;
+    spec->verb = VERB_RUN;
+    spec->workspace = spec->workspace_root = spec->user_id = NULL;
+    spec->argv = (char **)(uintptr_t)command;
     if (!cgroup)
-        spec.cgroup_parent = "/";
+        spec->cgroup_parent = "/";
     facts_start(&draft->facts);
     if ((result = facts_host(&draft->facts, fault)) < 0 && (cgroup || fault->stage != STAGE_CGROUP))
         return result;
-    return plan_make(&spec, &draft->facts, "000000000000", getenv, &draft->plan, fault);
+    return plan_make(spec, &draft->facts, "000000000000", getenv, &draft->plan, fault);
 }
 
 /* ---- inside ---- */
@@ -217,27 +219,29 @@ void trial_refused(struct trial *trial, int error, uint64_t flags)
 {
     const char *name = "user";
     char sysctl[64];
-    struct facts facts = {0};
+    struct facts *facts = trial_room(sizeof *facts);
     struct fault fault;
 
     for (size_t i = 0; i < POLICY_NAMESPACES; i++)
         if (flags & policy_namespaces[i].flag)
             name = policy_namespaces[i].name;
     snprintf(sysctl, sizeof sysctl, "user.max_%s_namespaces=15000", name);
-    facts_start(&facts);
-    facts_mounts(&facts, &fault);
+    facts_start(facts);
+    facts_mounts(facts, &fault);
     if (error == ENOSPC || error == EUSERS)
-        trial_say(trial, TRIAL_MISSING, MEND_SYSCTL, sysctl, "no %s namespace (%s): user.max_%s_namespaces is used up, here or in a namespace above",
+        trial_say(trial, TRIAL_MISSING, MEND_SYSCTL, sysctl,
+                  "no %s namespace (%s): user.max_%s_namespaces is used up, here or in a namespace above",
                   name, errno_name(error), name);
     else if (error == EINVAL)
         trial_say(trial, TRIAL_MISSING, MEND_KERNEL, NULL, "this kernel has no %s namespaces (EINVAL)", name);
-    else if (error == EPERM && flags == 0 && chrooted(facts.mountinfo))
+    else if (error == EPERM && flags == 0 && chrooted(facts->mountinfo))
         trial_say(trial, TRIAL_MISSING, MEND_CHROOT, NULL, "no user namespace (EPERM): bivy is in a chroot, where the kernel allows none");
     else if (error == EPERM && trial->setting->where & AT_USER && reads("/proc/sys/kernel/unprivileged_userns_clone", '0'))
-        trial_say(trial, TRIAL_MISSING, MEND_SYSCTL, "kernel.unprivileged_userns_clone=1", "no user namespace (EPERM): users may make none");
+        trial_say(trial, TRIAL_MISSING, MEND_SYSCTL, "kernel.unprivileged_userns_clone=1",
+                  "no user namespace (EPERM): users may make none");
     else
         trial_call(trial, error, MEND_USERNS, NULL, "no new namespace: clone3 refuses");
-    facts_release(&facts);
+    facts_release(facts);
 }
 
 /* The largest id that is mapped here and not the host's 0, for the words of a mend. */
@@ -291,15 +295,22 @@ static _Noreturn void inside_main(struct trial *trial, trial_work *work, int go)
     _exit(0);
 }
 
+void trial_follow(pid_t parent)
+{
+    prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+    if (getppid() != parent)
+        _exit(1); /* it died just before */
+}
+
 void trial_inside(struct trial *trial, uint64_t flags, trial_work *work)
 {
-    static struct draft draft;
+    struct draft *draft = trial_room(sizeof *draft);
     struct clone_args args = {.flags = CLONE_NEWUSER | flags, .exit_signal = SIGCHLD};
     struct fault fault;
     int ends[2];
     pid_t pid;
 
-    if (trial_draft(trial, false, &draft, &fault) < 0) {
+    if (trial_draft(trial, false, draft, &fault) < 0) {
         trial_fault(trial, TRIAL_MISSING, fault.stage == STAGE_PLAN && fault.errnum == EPERM ? MEND_RIGHTS : MEND_NONE, NULL, &fault);
         return;
     }
@@ -307,7 +318,7 @@ void trial_inside(struct trial *trial, uint64_t flags, trial_work *work)
         trial_call(trial, errno, MEND_NONE, NULL, "no pipe");
         return;
     }
-    trial->draft = &draft;
+    trial->draft = draft;
     pid = sys_clone3(&args);
     if (pid == 0) {
         close(ends[1]);
@@ -319,7 +330,7 @@ void trial_inside(struct trial *trial, uint64_t flags, trial_work *work)
         trial_refused(trial, -pid, flags);
         return;
     }
-    if (launch_maps(&draft.plan, pid, &fault) < 0)
+    if (launch_maps(&draft->plan, pid, &fault) < 0)
         no_ids(trial, &fault);
     else if (SYS_AGAIN(write(go, "G", 1)) != 1)
         trial_say(trial, TRIAL_MISSING, MEND_NONE, NULL, "the process in the new namespaces is gone");

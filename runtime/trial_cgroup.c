@@ -155,7 +155,7 @@ static void not_ours(struct trial *trial, const struct hierarchies *cgroups, con
 
 void trial_cgroup2(struct trial *trial)
 {
-    struct facts *facts = &trial_room()->facts;
+    struct facts *facts = trial_room(sizeof *facts);
     struct fault fault;
     char bound[64] = "";
 
@@ -172,7 +172,8 @@ void trial_cgroup2(struct trial *trial)
             add(bound, sizeof bound, controller_name((enum controller)c));
         }
     if (*bound)
-        trial_say(trial, TRIAL_DEGRADED, MEND_HYBRID, NULL, "v2 at %.200s, but %s on v1: limits hold, each run is slower, and less is told of it",
+        trial_say(trial, TRIAL_DEGRADED, MEND_HYBRID, NULL,
+                  "v2 at %.200s, but %s on v1: limits hold, each run is slower, and less is told of it",
                   facts->cgroups.v2.mount, bound);
     else
         trial_say(trial, TRIAL_OK, MEND_NONE, NULL, "v2 at %.200s, every controller on it", facts->cgroups.v2.mount);
@@ -215,17 +216,9 @@ static bool remove_leaf(struct trial *trial, struct leaf *leaf)
     return result == 0;
 }
 
-/* Each trial is a process of its own: one is enough. */
-static struct leaf *the_leaf(void)
-{
-    static struct leaf leaf;
-
-    return &leaf;
-}
-
 void trial_parent(struct trial *trial)
 {
-    struct leaf *leaf = the_leaf();
+    struct leaf *leaf = trial_room(sizeof *leaf);
     struct fault fault;
 
     if (make_leaf(trial, 0, leaf, &fault) < 0) {
@@ -233,7 +226,8 @@ void trial_parent(struct trial *trial)
         return;
     }
     if (remove_leaf(trial, leaf))
-        trial_say(trial, TRIAL_OK, MEND_NONE, NULL, "a leaf was made in %.200s%.200s, locked and removed", leaf->draft.facts.cgroups.v2.mount,
+        trial_say(trial, TRIAL_OK, MEND_NONE, NULL, "a leaf was made in %.200s%.200s, locked and removed",
+                  leaf->draft.facts.cgroups.v2.mount,
                   leaf->draft.plan.cgroup_parent);
 }
 
@@ -254,7 +248,8 @@ static bool known(const struct hierarchies *cgroups, const char *name)
     return strstr(all, word);
 }
 
-static void no_limit(struct trial *trial, enum limit limit, const struct hierarchies *cgroups, const struct plan *plan, const struct fault *fault)
+static void no_limit(struct trial *trial, enum limit limit, const struct hierarchies *cgroups, const struct plan *plan,
+                     const struct fault *fault)
 {
     const char *name = controller_name(limit_controller[limit]);
     bool v1 = cgroups->v1[limit_controller[limit]].mount[0];
@@ -277,7 +272,7 @@ static void no_limit(struct trial *trial, enum limit limit, const struct hierarc
 
 void trial_limit(struct trial *trial)
 {
-    struct leaf *leaf = the_leaf();
+    struct leaf *leaf = trial_room(sizeof *leaf);
     enum limit limit = (enum limit)trial->number;
     struct fault fault;
     /* Without the memory controller there is no swap limit either. */
@@ -302,8 +297,8 @@ static pid_t start_inside(struct trial *trial, struct leaf *leaf, int *pidfd)
     struct clone_args args = {.flags = CLONE_PIDFD | CLONE_INTO_CGROUP, .pidfd = (uint64_t)(uintptr_t)pidfd, .exit_signal = SIGCHLD};
     struct fault fault;
     char word = 0;
+    pid_t own = getpid(), pid;
     int ends[2];
-    pid_t pid;
 
     if (make_leaf(trial, 0, leaf, &fault) < 0) {
         not_ours(trial, &leaf->draft.facts.cgroups, &fault);
@@ -314,6 +309,7 @@ static pid_t start_inside(struct trial *trial, struct leaf *leaf, int *pidfd)
     args.cgroup = (uint64_t)(unsigned)leaf->cgroup.leaf;
     pid = sys_clone3(&args);
     if (pid == 0) {
+        trial_follow(own);
         if (cgroup_enter(&leaf->cgroup, &fault) < 0) {
             trial_fault(trial, TRIAL_MISSING, MEND_NONE, NULL, &fault);
             _exit(1);
@@ -344,7 +340,7 @@ static pid_t start_inside(struct trial *trial, struct leaf *leaf, int *pidfd)
 
 void trial_enter(struct trial *trial)
 {
-    struct leaf *leaf = the_leaf();
+    struct leaf *leaf = trial_room(sizeof *leaf);
     SYS_CLOSES int pidfd = -1;
     pid_t pid = start_inside(trial, leaf, &pidfd);
 
@@ -358,7 +354,7 @@ void trial_enter(struct trial *trial)
 
 void trial_kill(struct trial *trial)
 {
-    struct leaf *leaf = the_leaf();
+    struct leaf *leaf = trial_room(sizeof *leaf);
     SYS_CLOSES int pidfd = -1;
     pid_t pid = start_inside(trial, leaf, &pidfd);
 
@@ -379,7 +375,7 @@ void trial_kill(struct trial *trial)
 
 void trial_readings(struct trial *trial)
 {
-    struct leaf *leaf = the_leaf();
+    struct leaf *leaf = trial_room(sizeof *leaf);
     struct readings readings = {0};
     struct fault fault;
     char without[96] = "";

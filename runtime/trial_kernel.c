@@ -40,12 +40,14 @@ void trial_pidfd(struct trial *trial)
     int pidfd = -1;
     struct clone_args args = {.flags = CLONE_PIDFD, .pidfd = (uint64_t)(uintptr_t)&pidfd, .exit_signal = SIGCHLD};
     siginfo_t info = {0};
-    pid_t pid = sys_clone3(&args);
+    pid_t own = getpid(), pid = sys_clone3(&args);
     int result;
 
-    if (pid == 0)
+    if (pid == 0) {
+        trial_follow(own);
         for (;;)
             pause();
+    }
     if (pid < 0) {
         trial_call(trial, -pid, MEND_KERNEL, NULL, "clone3 with a pidfd is refused");
         return;
@@ -161,7 +163,7 @@ void trial_rlimits(struct trial *trial)
 /* A clock that is before what is already there is wrong; one that is ahead cannot be told. */
 void trial_clock(struct trial *trial)
 {
-    struct facts *facts = &trial_room()->facts;
+    struct facts *facts = trial_room(sizeof *facts);
     struct fault fault;
     struct stat program, tree = {0};
     struct timespec now;
@@ -181,7 +183,8 @@ void trial_clock(struct trial *trial)
     if (gmtime_r(&now.tv_sec, &parts))
         strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
     if (now.tv_sec + SLACK < newest)
-        trial_say(trial, TRIAL_DEGRADED, MEND_CLOCK, NULL, "it says %s, when %s was not there yet; records would have the wrong time", text, what);
+        trial_say(trial, TRIAL_DEGRADED, MEND_CLOCK, NULL, "it says %s, when %s was not there yet; records would have the wrong time",
+                  text, what);
     else
         trial_say(trial, TRIAL_OK, MEND_NONE, NULL, "%s, after %s was made", text, what);
 }
@@ -194,9 +197,11 @@ void trial_kernel_log(struct trial *trial)
     bool device = log >= 0 && fstat(log, &node) == 0 && S_ISCHR(node.st_mode) && node.st_rdev == makedev(1, 11);
 
     if (log >= 0 && !device)
-        trial_say(trial, TRIAL_DEGRADED, MEND_LOG, NULL, "/dev/kmsg is not the kernel's log: of a process killed for memory the record has no name");
+        trial_say(trial, TRIAL_DEGRADED, MEND_LOG, NULL,
+                  "/dev/kmsg is not the kernel's log: of a process killed for memory the record has no name");
     else if (log < 0 || (read(log, record, sizeof record) < 0 && errno != EAGAIN && errno != EPIPE && errno != EINVAL))
-        trial_say(trial, TRIAL_DEGRADED, MEND_LOG, NULL, "/dev/kmsg cannot be read (%s): of a process killed for memory the record has no name",
+        trial_say(trial, TRIAL_DEGRADED, MEND_LOG, NULL,
+                  "/dev/kmsg cannot be read (%s): of a process killed for memory the record has no name",
                   errno_name(errno));
     else
         trial_say(trial, TRIAL_OK, MEND_NONE, NULL, "it can be read, for the name of a process killed for memory");
@@ -218,7 +223,8 @@ void trial_devices(struct trial *trial)
         }
         SYS_CLOSES int fd = SYS_AGAIN(open(row->source, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY));
         if (fd < 0 && errno == EACCES) { /* tty says ENXIO without one, and that is well */
-            trial_say(trial, TRIAL_MISSING, MEND_DEV_MOUNT, NULL, "%s cannot be opened (EACCES): its mount allows no devices, or its mode no user",
+            trial_say(trial, TRIAL_MISSING, MEND_DEV_MOUNT, NULL,
+                      "%s cannot be opened (EACCES): its mount allows no devices, or its mode no user",
                       row->source);
             return;
         }

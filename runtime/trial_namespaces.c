@@ -95,7 +95,8 @@ void trial_limits(struct trial *trial)
     if (least == UINT64_MAX)
         trial_say(trial, TRIAL_MISSING, MEND_KERNEL, NULL, "/proc/sys/user has no limit of namespaces");
     else if (least < FEW)
-        trial_say(trial, least ? TRIAL_DEGRADED : TRIAL_MISSING, MEND_SYSCTL, path, "user.max_%s_namespaces is %llu: so many sandboxes at once at the most",
+        trial_say(trial, least ? TRIAL_DEGRADED : TRIAL_MISSING, MEND_SYSCTL, path,
+                  "user.max_%s_namespaces is %llu: so many sandboxes at once at the most",
                   which, (unsigned long long)least);
     else
         trial_say(trial, TRIAL_OK, MEND_NONE, NULL, "each user may have %llu of each kind and more", (unsigned long long)least);
@@ -165,7 +166,8 @@ static void call_each(struct trial *trial)
     if (fchdir(mount) < 0 || failed(trial, sys_pivot_root(".", "."), "pivot_root (is / an initramfs? switch_root first)") ||
         failed(trial, sys_umount_detach("."), "umount2"))
         return;
-    trial_say(trial, TRIAL_OK, MEND_NONE, NULL, "fsopen, fsconfig, fsmount, move_mount, open_tree, mount_setattr and pivot_root work inside");
+    trial_say(trial, TRIAL_OK, MEND_NONE, NULL,
+              "fsopen, fsconfig, fsmount, move_mount, open_tree, mount_setattr and pivot_root work inside");
 }
 
 void trial_mount_calls(struct trial *trial)
@@ -194,23 +196,24 @@ void trial_tmpfs(struct trial *trial)
 /* A new procfs must not show what a mount over the old one hides (fs/namespace.c, mount_too_revealing). Which mount is that? */
 static bool over_proc(char *words, size_t size)
 {
-    struct facts facts = {0};
+    struct facts *facts = trial_room(sizeof *facts);
     struct fault fault;
     struct mountinfo mount;
     bool found = false;
 
-    facts_start(&facts);
-    if (facts_mounts(&facts, &fault) < 0)
+    facts_start(facts);
+    if (facts_mounts(facts, &fault) < 0)
         return false;
-    for (char *cursor = facts.mountinfo; !found && mountinfo_next(&cursor, &mount) > 0;) {
+    for (char *cursor = facts->mountinfo; !found && mountinfo_next(&cursor, &mount) > 0;) {
         /* Directories that are always empty hide nothing. */
-        if (strncmp(mount.target, "/proc/", 6) || !strcmp(mount.target, "/proc/sys/fs/binfmt_misc") || !strcmp(mount.target, "/proc/fs/nfsd"))
+        if (strncmp(mount.target, "/proc/", 6) || !strcmp(mount.target, "/proc/sys/fs/binfmt_misc") ||
+            !strcmp(mount.target, "/proc/fs/nfsd"))
             continue;
         *words = '\0';
         mends_word(words, size, mount.target);
         found = true;
     }
-    facts_release(&facts);
+    facts_release(facts);
     return found;
 }
 
@@ -225,8 +228,7 @@ static void new_procfs(struct trial *trial)
     else if (fault.errnum == EPERM && over_proc(where, sizeof where))
         trial_fault(trial, TRIAL_MISSING, MEND_MOUNTED, where, &fault);
     else
-        trial_fault(trial, TRIAL_MISSING, fault.errnum == EPERM ? trial_mend(trial, EPERM, MEND_MASKED) : trial_mend(trial, fault.errnum, MEND_KERNEL),
-                    NULL, &fault);
+        trial_fault(trial, TRIAL_MISSING, trial_mend(trial, fault.errnum, fault.errnum == EPERM ? MEND_MASKED : MEND_KERNEL), NULL, &fault);
 }
 
 void trial_procfs(struct trial *trial)
@@ -259,7 +261,7 @@ static void dump_links(struct trial *trial)
     if (result < 0)
         trial_call(trial, -result, MEND_KERNEL, NULL, "the interfaces cannot be listed over netlink");
     else if (links.count != 1 || !links.only_lo || links.up)
-        trial_say(trial, TRIAL_MISSING, MEND_SAID, "keep modules that add devices to every network namespace out: sysctl -w net.core.fb_tunnels_only_for_init_net=2",
+        trial_say(trial, TRIAL_MISSING, MEND_SYSCTL, "net.core.fb_tunnels_only_for_init_net=2",
                   "a new network namespace has %u interfaces%s, not lo alone and down", links.count, links.up ? ", and one is up" : "");
     else
         trial_say(trial, TRIAL_OK, MEND_NONE, NULL, "a new network namespace has lo alone, and it is down");

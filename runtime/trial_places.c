@@ -22,7 +22,7 @@ static const char *asked_rootfs(const struct trial *trial)
 
 void trial_rootfs(struct trial *trial)
 {
-    struct facts *facts = &trial_room()->facts;
+    struct facts *facts = trial_room(sizeof *facts);
     struct fault fault;
     char words[512] = "";
     const char *given = asked_rootfs(trial);
@@ -75,8 +75,10 @@ static bool open_to_others(struct trial *trial, const struct place *rootfs)
         else
             snprintf(command, sizeof command, "chown -hR %s ", trial->setting->where & AT_ROOT ? "0:0" : "\"$USER\"");
         mends_word(command, sizeof command, rootfs->path);
-        trial_say(trial, TRIAL_DEGRADED, MEND_COMMAND, command, "%.300s: /%s %s (owner %u, mode %04o); who may write there decides what sandboxes run",
-                  rootfs->path, parts[i][0] == '.' ? "" : parts[i], wide ? "may be written by others" : "belongs to somebody else", now.st_uid,
+        trial_say(trial, TRIAL_DEGRADED, MEND_COMMAND, command,
+                  "%.300s: /%s %s (owner %u, mode %04o); who may write there decides what sandboxes run",
+                  rootfs->path, parts[i][0] == '.' ? "" : parts[i], wide ? "may be written by others" : "belongs to somebody else",
+                  now.st_uid,
                   now.st_mode & 07777);
         return true;
     }
@@ -85,7 +87,7 @@ static bool open_to_others(struct trial *trial, const struct place *rootfs)
 
 void trial_rootfs_safe(struct trial *trial)
 {
-    struct facts *facts = &trial_room()->facts;
+    struct facts *facts = trial_room(sizeof *facts);
     struct mountinfo mount = {0};
     struct fault fault;
     char command[700] = "";
@@ -108,7 +110,8 @@ void trial_rootfs_safe(struct trial *trial)
         trial_say(trial, TRIAL_DEGRADED, MEND_COMMAND, command, "%.300s: is on %.60s, whose server every start of a program may wait for",
                   facts->rootfs.path, mount.fstype);
     } else if (!open_to_others(trial, &facts->rootfs)) {
-        trial_say(trial, TRIAL_OK, MEND_NONE, NULL, "%.300s: nobody but its owner may write there, and it is on a local file system", facts->rootfs.path);
+        trial_say(trial, TRIAL_OK, MEND_NONE, NULL, "%.300s: nobody but its owner may write there, and it is on a local file system",
+                  facts->rootfs.path);
     }
 }
 
@@ -116,17 +119,17 @@ void trial_rootfs_safe(struct trial *trial)
 
 static bool open_workspace(struct trial *trial, struct draft *draft, struct fault *fault)
 {
-    static struct spec spec;
+    struct spec *spec = trial_room(sizeof *spec);
     static char *const command[] = {(char *)(uintptr_t) "/bin/true", NULL};
 
-    spec = *trial->spec;
-    spec.argv = (char **)(uintptr_t)command;
+    *spec = *trial->spec;
+    spec->argv = (char **)(uintptr_t)command;
     facts_start(&draft->facts);
-    if (facts_workspace(&spec, &draft->facts, fault) < 0)
+    if (facts_workspace(spec, &draft->facts, fault) < 0)
         return false;
-    if (facts_rootfs(&spec, &draft->facts, fault) < 0 || facts_host(&draft->facts, fault) < 0)
+    if (facts_rootfs(spec, &draft->facts, fault) < 0 || facts_host(&draft->facts, fault) < 0)
         return true; /* of which other rows tell */
-    return plan_make(&spec, &draft->facts, "000000000000", getenv, &draft->plan, fault) == 0 || fault->stage != STAGE_WORKSPACE;
+    return plan_make(spec, &draft->facts, "000000000000", getenv, &draft->plan, fault) == 0 || fault->stage != STAGE_WORKSPACE;
 }
 
 static void say_command(char *text, size_t size, const char *command, const char *path)
@@ -168,7 +171,7 @@ static void workspace_trouble(struct trial *trial, const struct place *place, co
 
 void trial_workspace(struct trial *trial)
 {
-    struct draft *draft = trial_room();
+    struct draft *draft = trial_room(sizeof *draft);
     struct fault fault;
 
     if (!spec_binds(trial->spec))
@@ -176,16 +179,18 @@ void trial_workspace(struct trial *trial)
     else if (!open_workspace(trial, draft, &fault))
         workspace_trouble(trial, &draft->facts.workspace, &fault);
     else if (draft->facts.workspace.full)
-        trial_say(trial, TRIAL_DEGRADED, MEND_SAID, "free some space, or raise the quota", "%.300s: has no room left", draft->facts.workspace.path);
+        trial_say(trial, TRIAL_DEGRADED, MEND_SAID, "free some space, or raise the quota", "%.300s: has no room left",
+                  draft->facts.workspace.path);
     else
-        trial_say(trial, TRIAL_OK, MEND_NONE, NULL, "%.300s on %s: owner %u, answered", draft->facts.workspace.path, draft->facts.workspace.fstype,
+        trial_say(trial, TRIAL_OK, MEND_NONE, NULL, "%.300s on %s: owner %u, answered", draft->facts.workspace.path,
+                  draft->facts.workspace.fstype,
                   draft->facts.workspace.uid);
 }
 
 void trial_workspace_mount(struct trial *trial)
 {
-    struct draft *draft = trial_room();
-    static struct facts mounts;
+    struct draft *draft = trial_room(sizeof *draft);
+    struct facts *mounts = trial_room(sizeof *mounts);
     struct mountinfo mount = {0};
     struct fault fault;
     char words[512] = "";
@@ -195,12 +200,12 @@ void trial_workspace_mount(struct trial *trial)
         trial_say(trial, TRIAL_OK, MEND_NONE, NULL, "no workspace was named");
         return;
     }
-    facts_start(&mounts);
-    if (!open_workspace(trial, draft, &fault) || facts_mounts(&mounts, &fault) < 0) {
+    facts_start(mounts);
+    if (!open_workspace(trial, draft, &fault) || facts_mounts(mounts, &fault) < 0) {
         trial_fault(trial, TRIAL_MISSING, MEND_NONE, NULL, &fault);
         return;
     }
-    if (draft->facts.workspace.fd < 0 || !mount_line(draft->facts.workspace.fd, mounts.mountinfo, &mount)) {
+    if (draft->facts.workspace.fd < 0 || !mount_line(draft->facts.workspace.fd, mounts->mountinfo, &mount)) {
         trial_say(trial, TRIAL_DEGRADED, MEND_PROC, NULL, "its mount is not in /proc/self/mountinfo");
         return;
     }
@@ -226,25 +231,26 @@ void trial_workspace_mount(struct trial *trial)
 
 void trial_sandbox(struct trial *trial)
 {
-    static struct spec spec;
-    static struct outcome outcome;
+    struct spec *spec = trial_room(sizeof *spec);
+    struct outcome *outcome = trial_room(sizeof *outcome);
     static char *const command[] = {(char *)(uintptr_t) "/bin/true", NULL};
     char text[UNITS_TIME_TEXT];
 
-    spec = *trial->spec;
-    spec.verb = VERB_RUN;
-    spec.argv = (char **)(uintptr_t)command;
-    spec.timeout = RUN_TIMEOUT;
-    spec.kill_after = 0;
-    trial->run(&spec, &outcome);
-    if (outcome.kind == OUTCOME_SETUP_FAILED || outcome.kind == OUTCOME_STUCK)
-        trial_fault(trial, TRIAL_MISSING, MEND_NONE, NULL, &outcome.fault);
-    else if (outcome.kind != OUTCOME_EXITED || outcome_status(&outcome) != 0)
-        trial_say(trial, TRIAL_MISSING, MEND_SAID, "bivy run --verbose --summary -- /bin/true", "/bin/true: %s, status %d", outcome_name(outcome.kind),
-                  outcome_status(&outcome));
-    else if (outcome.residue[0])
-        trial_say(trial, TRIAL_DEGRADED, MEND_SAID, "bivy clean", "/bin/true ran; left: %.200s", outcome.residue);
+    *spec = *trial->spec;
+    spec->verb = VERB_RUN;
+    spec->argv = (char **)(uintptr_t)command;
+    spec->timeout = RUN_TIMEOUT;
+    spec->kill_after = 0;
+    trial->run(spec, outcome);
+    if (outcome->kind == OUTCOME_SETUP_FAILED || outcome->kind == OUTCOME_STUCK)
+        trial_fault(trial, TRIAL_MISSING, MEND_NONE, NULL, &outcome->fault);
+    else if (outcome->kind != OUTCOME_EXITED || outcome_status(outcome) != 0)
+        trial_say(trial, TRIAL_MISSING, MEND_SAID, "bivy run --verbose --summary -- /bin/true", "/bin/true: %s, status %d",
+                  outcome_name(outcome->kind),
+                  outcome_status(outcome));
+    else if (outcome->residue[0])
+        trial_say(trial, TRIAL_DEGRADED, MEND_SAID, "bivy clean", "/bin/true ran; left: %.200s", outcome->residue);
     else
         trial_say(trial, TRIAL_OK, MEND_NONE, NULL, "/bin/true ran and exited 0; set-up took %s",
-                  units_show_time(outcome.ready_at - outcome.started, text));
+                  units_show_time(outcome->ready_at - outcome->started, text));
 }

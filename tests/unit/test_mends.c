@@ -66,8 +66,9 @@ static void chosen_by_where(void **state)
         {MEND_SYSCTL, AT_ROOT | AT_CONTAINER, 0, "a.b=1", "on the container's host, as root: sysctl -w a.b=1"},
         {MEND_PROC, AT_ROOT | AT_CONTAINER, 0, NULL, "mount -t proc proc /proc"},
         {MEND_CGROUP2, AT_ROOT | AT_ALPINE, 0, "/c", "sh -c 'rc-update add cgroups && rc-service cgroups start'"},
-        {MEND_CGROUP2, AT_ROOT, 0, "/c", "sh -c 'mkdir -p /c && mount -t cgroup2 cgroup2 /c'"},
-        {MEND_CGROUP2, AT_ROOT | AT_CONTAINER | AT_DOCKER, 0, "/c", "sh -c 'mkdir -p /run/cgroup2 && mount -t cgroup2 cgroup2 /run/cgroup2'"},
+        {MEND_CGROUP2, AT_ROOT, 0, "/c", "sh -c 'mkdir -p /c && mount -t cgroup2 -o nsdelegate,memory_recursiveprot cgroup2 /c'"},
+        {MEND_CGROUP2, AT_ROOT | AT_CONTAINER | AT_DOCKER, 0, "/c",
+         "sh -c 'mkdir -p /run/cgroup2 && mount -t cgroup2 -o nsdelegate,memory_recursiveprot cgroup2 /run/cgroup2'"},
         {MEND_CGROUP2, AT_USER | AT_CONTAINER | AT_DOCKER, 0, "/c", "docker run --privileged --cgroupns=private IMAGE bivy check"},
         {MEND_DELEGATE, AT_USER | AT_SYSTEMD, 1000, "x", "systemd-run --user --scope -p Delegate=yes bivy check"},
         {MEND_DELEGATE, AT_USER, 1000, "x y", "sudo x y"},
@@ -120,7 +121,8 @@ static void commands_a_shell_can_read(void **state)
             if (strncmp(text, "sudo ", 5) && strncmp(text, "doas ", 5))
                 continue;
             /* Of `sudo sh -c ...` the inner script as well. */
-            snprintf(script, sizeof script, "sh() { command sh -n \"$@\"; }; sudo() { case $1 in sh) \"$@\";; esac; }; doas() { sudo \"$@\"; }; "
+            snprintf(script, sizeof script,
+                     "sh() { command sh -n \"$@\"; }; sudo() { case $1 in sh) \"$@\";; esac; }; doas() { sudo \"$@\"; }; "
                                             "log() { :; }; or() { :; }; sysctl() { :; }; systemd() { :; }; %s",
                      text);
             if (shell("-nc", script, NULL, 0) || (strstr(text, " sh -c ") && !strstr(text, ", log in") && shell("-c", script, NULL, 0)))
@@ -158,7 +160,8 @@ static void commands_that_write(void **state)
 
 static void words(void **state)
 {
-    static const char *const rows[] = {"/plain/path-1.2", "two words", "it's", "$(id)", "`id`", "a;b", "", "\\", "*", "\"", "''''", "-x", "a\nb", "\xff"};
+    static const char *const rows[] = {"/plain/path-1.2", "two words", "it's", "$(id)", "`id`", "a;b", "", "\\", "*", "\"", "''''", "-x",
+                                       "a\nb", "\xff"};
     char word[64], script[128], out[64];
 
     (void)state;

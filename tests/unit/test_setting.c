@@ -5,7 +5,8 @@
 
 static void release_files(void **state)
 {
-    static const char text[] = "PRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\nID=debian\nVERSION_ID='12'\nEMPTY=\nQUOTE=\"\nIDX=x\nLAST=end";
+    static const char text[] = "PRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\nID=debian\nVERSION_ID='12'\n"
+                               "EMPTY=\nQUOTE=\"\nIDX=x\nLAST=end";
     static const struct {
         const char *key, *value;
     } rows[] = {{"PRETTY_NAME", "Debian GNU/Linux 12 (bookworm)"}, {"ID", "debian"}, {"VERSION_ID", "12"}, {"EMPTY", ""}, {"QUOTE", "\""},
