@@ -15,8 +15,7 @@ struct cgroup {
     int v1_parent[CONTROLLER_COUNT]; /* -1: the controller is on v2, or not enforced */
     int v1[CONTROLLER_COUNT];     /* the leaf in the v1 hierarchy; two controllers in one hierarchy share it */
     int v1_tasks[CONTROLLER_COUNT]; /* opened for the child to enter by */
-    int oom_event;                /* v1: eventfd that fires at an OOM; v2: memory.events, with --keep-on-fail; -1: neither */
-    bool oom_file;                /* it is the latter */
+    int oom_event;                /* v1: eventfd that fires at an OOM; v2: memory.events, POLLPRI when it has changed; -1: none */
     char name[PLAN_ID_TEXT + 8];
     unsigned missing;             /* 1u << enum controller: the leaf does not have it, and need not */
     unsigned enforced;            /* 1u << enum limit */
@@ -45,6 +44,9 @@ int cgroup_kill(const struct cgroup *cgroup);
 /* No CPU limit for those that were killed and need time to die; and the limits once more as they were, for a sandbox that is kept. */
 void cgroup_unthrottle(const struct cgroup *cgroup);
 int cgroup_throttle(const struct plan *plan, const struct cgroup *cgroup, struct fault *fault);
+
+/* Everything in the leaf stands still, or goes on (cgroup.freeze, 5.2). What stands still can be killed. */
+void cgroup_freeze(const struct cgroup *cgroup, bool still);
 
 /* Gives the page cache that is charged to the leaf back, for a workspace whose files others change too, on another host: what the kernel
  * has of them here would be read by the next run, and be old (cgroup-v2.rst, memory.reclaim; cgroup-v1/memory.rst, force_empty). It

@@ -23,6 +23,7 @@ struct facts {
     pid_t pid;       /* of the supervisor */
     struct hierarchies cgroups;
     struct place rootfs, workspace;
+    bool glibc;                             /* the rootfs has its loader: programs there may be linked with it */
     struct helper_left left;                /* the helper that checked the workspace, should it not have ended */
     int stop;                               /* a descriptor of the caller's: readable when bivy is told to stop; -1: none */
     struct timing *timing;                  /* the caller's: gets when each stage began; may be NULL */
@@ -37,6 +38,10 @@ int facts_mounts(struct facts *facts, struct fault *fault);
 
 /* Ids, swap, processors, namespaces, cgroup hierarchies: what does not depend on a spec. Part of facts_gather. */
 int facts_host(struct facts *facts, struct fault *fault);
+
+/* The rootfs found, opened, locked and its shape checked; the workspace that spec names opened and checked. Parts of facts_gather. */
+int facts_rootfs(const struct spec *spec, struct facts *facts, struct fault *fault);
+int facts_workspace(const struct spec *spec, struct facts *facts, struct fault *fault);
 
 /* What facts must be before anything else; the rest of it zero, as static memory is. */
 void facts_start(struct facts *facts);

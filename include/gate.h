@@ -8,7 +8,7 @@
 #include "plan.h"
 #include "streams.h"
 
-/* streams: whose pipes 0, 1 and 2 must be. up: the one descriptor above 2 that may be open (close-on-exec). 0 with *readback
+/* streams: whose pipes 0, 1 and 2 must be; with -t they must be the sandbox's one terminal. up: the one descriptor above 2 that may be open (close-on-exec). 0 with *readback
  * filled, or -errno with *fault. */
 int gate_check(const struct plan *plan, const struct streams *streams, int up, struct readback *readback, struct fault *fault);
 

@@ -14,6 +14,7 @@ typedef int helper_work(void *data, void *answer);
 
 struct helper_left {
     pid_t pid; /* of a helper that even SIGKILL did not end; 0: there is none */
+    bool held; /* when its time was up it waited for something in the kernel, and was not merely late */
 };
 
 struct helper_task {

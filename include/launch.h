@@ -7,6 +7,7 @@
 #include "cgroup.h"
 #include "fault.h"
 #include "join.h"
+#include "listener.h"
 #include "message.h"
 #include "plan.h"
 #include "streams.h"
@@ -19,10 +20,12 @@ struct child {
     struct streams *streams;
     struct progress *progress;
     struct timing *timing;
+    cpu_set_t processors;  /* chosen by the child, where the plan narrows them */
     int rootfs, workspace; /* taken by the supervisor where it may mount; else -1 */
     struct join *join;     /* `bivy enter`: namespaces to go into; NULL: new ones are made */
     int up;                /* messages */
     int lifeline;          /* LAUNCH_MAPPED, LAUNCH_LIMITED; then 'T': pass on SIGTERM; end of file: the supervisor is gone */
+    int explain;           /* --explain: where the filter's listener goes; else -1 */
 };
 
 /* What the child waits for, in this order, one byte each. */
@@ -36,7 +39,12 @@ struct launched {
     int lifeline; /* write end; closing it kills the sandbox, or the command that joined one */
     struct join names; /* --keep-on-fail: its namespaces, for a keeper */
     bool joined;  /* the process that was cloned is no pid 1: what it looks after does not die with it */
+    struct listener listener;
 };
+#define LAUNCHED_NONE ((struct launched){.pidfd = -1, .up = -1, .lifeline = -1, .listener = LISTENER_NONE})
+
+/* Writes the one-line id maps of pid's user namespace; pid: a child of the caller's, not yet waited for. Part of launch. */
+int launch_maps(const struct plan *plan, pid_t pid, struct fault *fault);
 
 int launch(struct child *child, struct launched *launched, struct fault *fault);
 /* The same for a command that joins a live sandbox (child->join): the process is born in its leaf, child->cgroup, and goes into its

@@ -25,6 +25,15 @@ struct readback {
     char workspace_fs[64];
 };
 
+/* What pid 1 tells when it has reaped the command. */
+struct ended {
+    int32_t wait_status;   /* of wait(2) */
+    uint32_t scratch_seen; /* the following are known */
+    uint64_t scratch_bytes, scratch_inodes; /* in use */
+    uint32_t scratch_full; /* no block or no inode is left */
+    uint64_t unreachable;  /* network_unreachable() where the command failed, else UINT64_MAX */
+};
+
 enum message_kind {
     MESSAGE_FAULT = 1, /* set-up failed; nothing of the command ran */
     MESSAGE_READY,     /* the gate let the command pass; execve is the next call */
@@ -40,7 +49,7 @@ struct message {
     union {
         struct fault fault;
         struct readback readback;
-        int32_t wait_status; /* of wait(2) */
+        struct ended ended;
     };
 };
 #define MESSAGE_MAGIC 0x62697679u

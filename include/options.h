@@ -17,9 +17,13 @@ int options_profile(char *text, const char *name, struct spec *spec, struct faul
 void options_defaults(struct spec *spec);
 void options_release(struct spec *spec);
 
-/* The help text; and the same table as roff for the man page (bivy help --man, used by the build). */
+/* The table, as the help text, as roff for the man page, or as a shell's completion script. */
+void options_print(enum help form, FILE *out);
 void options_help(FILE *out);
 void options_roff(FILE *out);
+void options_bash(FILE *out);
+void options_zsh(FILE *out);
+void options_fish(FILE *out);
 
 const char *limit_name(enum limit limit);
 

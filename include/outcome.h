@@ -5,6 +5,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "autopsy.h"
+#include "explain.h"
 #include "readings.h"
 #include "fault.h"
 #include "message.h"
@@ -26,7 +28,10 @@ struct outcome {
     struct readback readback;
     struct fault fault; /* outcome setup_failed; also record-writing trouble */
     bool oom;
-    char victim[32];
+    struct oom_report victim; /* what the kernel log tells of who was killed for memory */
+    struct usage usage;       /* the leaf's memory where it is known best: at the limit, in a sample, at the end */
+    uint64_t open_files;      /* the most that a sample saw in one process; 0: none was taken, or it cannot be told */
+    struct ended ended;       /* pid 1's word, where have_status */
     uint64_t started, ready_at, ended_at; /* CLOCK_MONOTONIC ns */
     uint64_t answer_by;                   /* likewise: everything must be said by then; 0: no matter */
     int64_t started_wall;                 /* CLOCK_REALTIME ns */
@@ -43,6 +48,10 @@ struct outcome {
         uint64_t files, ns; /* brought to the server, and how long it took */
         int error;          /* errno: 0 all of them; ETIMEDOUT: out of time */
     } sync;
+    struct autopsy *autopsy; /* taken at a timeout and when the run was cancelled, else NULL. Owned: free() */
+    bool have_unreachable; /* asked only where the command failed */
+    uint64_t unreachable;  /* what it wanted to send and had no route for */
+    struct explain *explain; /* NULL without --explain; owned by main */
     struct timing timing;
     uint64_t kept;      /* ns that the sandbox stays, --keep-on-fail; 0: it does not */
     int64_t kept_until; /* CLOCK_REALTIME ns */

@@ -33,6 +33,7 @@ struct plan {
 
     const uint64_t *joins; /* `bivy enter`: the namespaces of the sandbox that is joined. NULL: it is a new one */
     const struct place *rootfs;    /* NULL: of a joined sandbox, where its own gate has seen to it */
+    bool glibc;                    /* the rootfs has it */
     const struct place *workspace; /* NULL: scratch */
     const uint64_t *own_namespaces; /* the supervisor's, which the sandbox's must differ from */
     struct plan_mount *mounts;     /* in the order in which they are made */
@@ -81,6 +82,9 @@ int plan_cgroup_parent(const char *given, bool privileged, const struct hierarch
 /* As many processors as the plan gives, from `current`, where the caller of this runs, upwards and round: the scheduler has just put
  * it where there was room, and need not move it. Pure. */
 void plan_choose_processors(const struct plan *plan, unsigned current, cpu_set_t *chosen);
+
+/* The processors as the kernel lists them, "0-2,5" and a newline (cpuset(7)). false where that does not fit. Pure. */
+bool plan_list_processors(const cpu_set_t *processors, char *text, size_t size);
 
 /* The plan as JSON, one object, newline at the end (what `bivy plan` prints). */
 int plan_print(const struct plan *plan, FILE *out);

@@ -14,7 +14,25 @@ struct readings {
     uint64_t oom_kills;
     uint64_t pids_peak, pids_denied;
     uint64_t cpu_user, cpu_system, throttled; /* ns */
-    uint64_t throttled_periods;
+    uint64_t periods, throttled_periods; /* in which the leaf ran at all, and was held back */
+};
+
+/* What the memory charged to a leaf was, at one moment. */
+struct usage {
+    enum moment { MOMENT_NONE, MOMENT_END, MOMENT_SAMPLE, MOMENT_LIMIT } moment; /* later ones tell more */
+    uint64_t total;   /* bytes, as are the rest, which are parts of it */
+    uint64_t heap;    /* anonymous memory: heaps, stacks */
+    uint64_t scratch; /* tmpfs and other shared memory */
+    uint64_t cache;   /* pages of files, which the kernel takes back before it kills */
+    uint64_t kernel;  /* page tables, inodes, pipes */
+};
+
+/* What the kernel log says of a kill for memory. */
+struct oom_report {
+    char name[32];      /* of who was killed; "" not known */
+    uint64_t pid, bytes; /* his, and what he held in memory; 0: not known */
+    struct usage usage; /* of the leaf just before */
+    bool stats;         /* for the parser: the lines about our leaf's memory follow */
 };
 
 /* Everything at once. 0, or -ENOENT without a leaf. What a kernel does not tell stays unknown (have_...). */
@@ -27,8 +45,17 @@ bool readings_last(const struct cgroup *cgroup);
 /* How many processes of this leaf the kernel has killed for memory. */
 uint64_t readings_oom_kills(const struct cgroup *cgroup);
 
-/* The name of the last one, from the kernel log: 1 found, 0 not (no right to read it, or rate-limited). */
-int readings_oom_victim(const struct cgroup *cgroup, char *name, size_t size);
+/* What the kernel log tells of the last one; all zero where it tells nothing (no right to read it, or rate-limited). */
+void readings_oom_victim(const struct cgroup *cgroup, struct oom_report *report);
+
+/* What the leaf's memory is now. false where it cannot be told. */
+bool readings_usage(const struct cgroup *cgroup, struct usage *usage);
+
+/* Memory that is charged now, in bytes; 0 where it cannot be told. One small file. */
+uint64_t readings_memory(const struct cgroup *cgroup);
+
+/* The most descriptors that a process of the leaf has open now (proc_pid_fd(5), st_size since Linux 6.2); 0 where that cannot be told. */
+uint64_t readings_open_files(const struct cgroup *cgroup);
 
 /* --- Pure (readings_parse.c): what the texts of these files say. All texts are NUL-terminated. A number is believed
  * only where its line is digits to the end, ended, and it fits; only then is *out written. --- */
@@ -55,6 +82,13 @@ struct readings_texts {
     const char *cpu_v1;       /* cpu.stat of v1: the throttling then counts from here */
 };
 void readings_parse(const struct readings_texts *texts, struct readings *readings);
+
+/* The parts of a usage, from the text of memory.stat; total must be there already: what the kernel does not name is its own. */
+bool readings_usage_parse(const char *text, bool v1, struct usage *usage);
+
+/* Takes in the next record of /dev/kmsg: the leaf's memory at the kill, who was killed and how large he was (mm/oom_kill.c,
+ * mm/memcontrol.c). Begin with all zero; what is there after the last record counts. */
+void readings_oom_record(const char *record, const char *path, struct oom_report *report);
 
 /* The name of the victim, where record, one of /dev/kmsg (Documentation/ABI/testing/dev-kmsg), says that the kernel has
  * killed a process of the leaf at path for its memory limit. The name is as the log has it, odd bytes as \xNN; cut off

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 
 #include "fault.h"
+#include "json.h"
 #include "outcome.h"
 #include "plan.h"
 #include "spec.h"
@@ -25,16 +26,28 @@ int report_open(const char *where, const char *mountinfo, struct report *report,
 /* A record inside the workspace would be the command's to forge: is the file that was opened below place? */
 bool report_within(const struct report *report, const struct place *place);
 
-/* Writes the record. plan may be NULL where the run failed before there was one. 0 or -errno with *fault. Here as below: gives up
- * on a reader that does not read at `by` (sys_now() scale). */
-int report_write(struct report *report, const struct spec *spec, const struct plan *plan, const struct outcome *outcome,
-                 uint64_t by, struct fault *fault);
+/* Was a record asked for, and is there a place for it? */
+bool report_wanted(const struct report *report);
+
+/* Writes the record that record_write made; where: as asked for. 0 or -errno with *fault. Here as below: gives up on a reader that
+ * does not read at `by` (sys_now() scale). */
+int report_write(struct report *report, const char *where, const struct json *record, uint64_t by, struct fault *fault);
 void report_release(struct report *report);
+
+/* The command wrote to what may be the terminal that stderr is: what it wrote may not swallow, hide or disguise the next line of ours. */
+void report_after_command(void);
 
 /* "bivy: stage: what (errno)" and the hint, on stderr; control characters made harmless. */
 void report_fault(const struct fault *fault, uint64_t by);
-/* One line for people: outcome, time, peak memory. */
-void report_summary(const struct plan *plan, const struct outcome *outcome, uint64_t by);
+/* May this process write to the terminal without being stopped for it (SIGTTOU)? */
+bool report_in_front(int terminal);
+/* Are people to be told what became of the run? With --summary, and without asking where stderr is a terminal. */
+bool report_for_people(const struct spec *spec);
+/* One line for people, or a short block where something went wrong; in colour on a terminal. within_line: the command has left the
+ * cursor in a line of its own. */
+void report_summary(const struct spec *spec, const struct plan *plan, const struct outcome *outcome, bool within_line, uint64_t by);
+/* "bivy: text" on stderr, likewise harmless. */
+void report_line(const char *text, uint64_t by);
 
 /* One line a stage: where it ran, when it began and how long it took, in microseconds. */
 void report_timing(const struct outcome *outcome, uint64_t by);

@@ -20,7 +20,14 @@ struct rootfs {
     bool nodes;  /* the host's /dev is there to bind from */
 };
 
-int rootfs_scratch(const struct plan *plan, struct rootfs *rootfs, struct fault *fault);
+/* What the functions below mount, each as a detached mount: its descriptor, or -errno. The procfs is that of the caller's pid namespace,
+ * with pid 1 hidden and no user namespace allowed below this one. */
+int rootfs_new_tmpfs(const struct plan *plan);
+int rootfs_new_proc(struct fault *fault);
+int rootfs_new_devpts(const struct mount_row *row);
+
+/* processors: those that the command will get, or NULL where it gets all of the caller's. */
+int rootfs_scratch(const struct plan *plan, const cpu_set_t *processors, struct rootfs *rootfs, struct fault *fault);
 int rootfs_root(const struct plan *plan, int taken, struct rootfs *rootfs, struct fault *fault);
 int rootfs_proc(const struct plan *plan, struct rootfs *rootfs, struct fault *fault);
 int rootfs_mounts(const struct plan *plan, int workspace, struct rootfs *rootfs, struct fault *fault);

@@ -12,6 +12,7 @@ enum verb {
 
 enum network { NETWORK_NONE, NETWORK_LOOPBACK };
 enum log { LOG_OFF, LOG_JOURNAL, LOG_SYSLOG };
+enum help { HELP_PEOPLE, HELP_ROFF, HELP_BASH, HELP_ZSH, HELP_FISH }; /* what the option table is shown as */
 
 /* A run's id: five bits a letter; no l or o. */
 #define SPEC_ID_LETTERS "0123456789abcdefghijkmnpqrstuvwx"
@@ -65,7 +66,7 @@ struct spec {
     enum log log;
     const char *id;          /* of kill and enter: checked, SPEC_ID_LENGTH letters */
     bool timing;             /* where the time went, on stderr and in the record */
-    bool roff;               /* help as the man page has it */
+    enum help help;
     const char *profile;     /* its name, once one was read */
     char **env;              /* "K=V" or "K"; allocated array of env_count pointers */
     size_t env_count;

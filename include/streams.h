@@ -9,6 +9,7 @@
 
 #include "fault.h"
 #include "plan.h"
+#include "terminal.h"
 
 struct stream {
     int in;   /* our end of the command's pipe; -1: at its end */
@@ -17,6 +18,8 @@ struct stream {
     bool splices;      /* splice(2) works between these two */
     bool waits_out;    /* waiting for room in out, not for bytes in in */
     bool wide;         /* the command's pipe was made larger, or is not to be */
+    struct terminal *keys; /* in is the caller's terminal: it looks at what is typed */
+    bool shown;        /* in is a terminal's master */
     bool broken;       /* out is gone (EPIPE): the command's next write gets EPIPE as well */
     uint64_t seen, passed;
     uint64_t head;     /* bytes that may still be passed on live */
@@ -25,6 +28,7 @@ struct stream {
     uint64_t ring_seen;
     char *pending;     /* read but not yet written (where splice does not work) */
     size_t pending_from, pending_to;
+    char *last; /* NULL: out is no terminal; else &streams.last */
 };
 
 struct streams {
@@ -32,13 +36,20 @@ struct streams {
     struct stream in; /* the other way round: in is the caller's stdin, out the command's */
     int child[3];     /* the command's ends, closed in the supervisor after clone */
     uint64_t inode[3]; /* of these pipes; 0: none (stdin without -i) */
+    char last;        /* the last byte of the command's that a terminal got: is what stands there a whole line? */
+    bool listening;   /* with -t: keys, or the end of input, go to the command */
+    struct terminal terminal; /* with -t, in place of all of them: out is what the command's terminal shows, err is nothing */
 };
 
 #define STREAMS_NONE ((struct streams){.out = {.in = -1, .out = -1}, .err = {.in = -1, .out = -1}, .in = {.in = -1, .out = -1}, \
-                                       .child = {-1, -1, -1}})
+                                       .child = {-1, -1, -1}, .last = '\n', .terminal = TERMINAL_NONE})
 
 int streams_open(const struct plan *plan, struct streams *streams, struct fault *fault);
 void streams_close_child(struct streams *streams);
+/* With -t: shows what the terminal shows, once that has its master; passes on what is typed, or that nothing is, once the command is there,
+ * so that a Ctrl-C does not hit the set-up. 0 or -errno with *fault. */
+int streams_show(const struct plan *plan, struct streams *streams, struct fault *fault);
+void streams_listen(struct streams *streams);
 
 /* Opens a pipe or terminal of the caller's anew, for writing without blocking, or duplicates what cannot be (*ours false). */
 int streams_open_out(int fd, bool *ours);
@@ -46,6 +57,9 @@ int streams_open_out(int fd, bool *ours);
 /* Fills up to 3 entries; streams_serve takes the answers. */
 size_t streams_poll(struct streams *streams, struct pollfd fds[3]);
 void streams_serve(struct streams *streams, const struct pollfd *fds, size_t count);
+
+/* Does any of the answers concern output that goes to a terminal? */
+bool streams_reach_terminal(const struct streams *streams, const struct pollfd *fds, size_t count);
 
 /* Reads what is left after the last writer died, emits the missing-bytes line and the tails. Until deadline at the most, or until
  * there is something to read on signals. */

@@ -5,13 +5,13 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "cgroup.h"
+#include "autopsy.h"
 #include "place.h"
 
-/* Writes a line about the leaf's processes (pid, name, system call, wait channel; proc(5)) into text, which always ends with NUL. Their
- * names are theirs: any byte may be in it. Reads only files that do not take a lock that a stuck process may hold. */
-void stuck_describe(const struct cgroup *cgroup, char *text, size_t size);
-/* The same of one process. */
+/* Writes a line about those whom an autopsy found, or about none (NULL): pid, name, system call, wait channel. The text always ends with
+ * NUL. Their names are theirs: any byte may be in it. */
+void stuck_describe(const struct autopsy *autopsy, char *text, size_t size);
+/* The same of one process that is ours and does not execve(2): else its files could make us wait (autopsy.c). */
 void stuck_describe_process(int pid, char *text, size_t size);
 
 /* Ends the FUSE connection that a place is on: every waiting request fails at once (Documentation/filesystems/fuse.rst). 0 or -errno. */

@@ -54,6 +54,9 @@ void sys_close_others(int *fds, size_t count);
 int sys_session_keyring(void);
 int sys_join_session_keyring(void);
 int sys_seccomp_filter(const void *fprog); /* struct sock_fprog */
+/* The same with SECCOMP_FILTER_FLAG_NEW_LISTENER: the listener's descriptor. Whose call was taken up is only interrupted by what kills it,
+ * where the kernel can do that (Linux 5.19). */
+int sys_seccomp_listener(const void *fprog);
 
 /* Reads all of a file below dirfd (AT_FDCWD for a plain path) into buffer (size - 1 bytes at the most) and ends it with NUL. The
  * length, -errno, or -EFBIG. */

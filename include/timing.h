@@ -29,6 +29,7 @@ struct timing {
 struct timing_row {
     const char *name;
     const char *side;   /* "host" or "sandbox" */
+    int stage;          /* enum stage or enum timing_stage */
     uint64_t start, ns; /* since the first stage began; until the same side's next stage, so a host row may hold waiting */
 };
 

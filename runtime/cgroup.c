@@ -110,8 +110,19 @@ static int v1_leaf(const struct plan *plan, struct cgroup *cgroup, enum controll
     return 0;
 }
 
+/* memory.events changes when the limit is touched; it must be read once before poll(2) waits (cgroup-v2.rst). Only for a closer look at
+ * what the memory was: not worth a fault. */
+static void watch_limit(struct cgroup *cgroup)
+{
+    char text[512];
+
+    cgroup->oom_event = SYS_AGAIN(openat(cgroup->leaf, "memory.events", O_RDONLY | O_CLOEXEC));
+    if (cgroup->oom_event >= 0 && SYS_AGAIN(read(cgroup->oom_event, text, sizeof text)) <= 0)
+        sys_close(&cgroup->oom_event);
+}
+
 /* cgroup-v1/memory.rst, section 9: an eventfd that fires when the leaf runs out of memory. */
-static int watch_oom(const struct plan *plan, struct cgroup *cgroup, struct fault *fault)
+static int watch_oom(struct cgroup *cgroup, struct fault *fault)
 {
     int dir = cgroup->v1[CONTROLLER_MEMORY];
     SYS_CLOSES int control = -1;
@@ -119,10 +130,7 @@ static int watch_oom(const struct plan *plan, struct cgroup *cgroup, struct faul
     int result;
 
     if (dir < 0) {
-        /* memory.oom.group would take pid 1 along, so there too somebody has to see it (cgroup-v2.rst, memory.events). */
-        if (plan->keep && !(cgroup->missing & 1u << CONTROLLER_MEMORY))
-            cgroup->oom_event = SYS_AGAIN(openat(cgroup->leaf, "memory.events", O_RDONLY | O_CLOEXEC));
-        cgroup->oom_file = cgroup->oom_event >= 0;
+        watch_limit(cgroup);
         return 0;
     }
     control = SYS_AGAIN(openat(dir, "memory.oom_control", O_RDONLY | O_CLOEXEC));
@@ -209,7 +217,7 @@ int cgroup_limit(const struct plan *plan, struct cgroup *cgroup, struct fault *f
 {
     int result = knobs_turn(plan, cgroup, cgroup->missing, fault);
 
-    return result < 0 ? result : watch_oom(plan, cgroup, fault);
+    return result < 0 ? result : watch_oom(cgroup, fault);
 }
 
 void cgroup_none(struct cgroup *cgroup)
@@ -318,6 +326,12 @@ int cgroup_kill(const struct cgroup *cgroup)
     /* Fifty throttled processes would take seconds to die on half a processor. Nothing in the leaf runs its own code any more. */
     cgroup_unthrottle(cgroup);
     return result;
+}
+
+void cgroup_freeze(const struct cgroup *cgroup, bool still)
+{
+    if (cgroup->leaf >= 0)
+        sys_write_file(cgroup->leaf, "cgroup.freeze", still ? "1" : "0");
 }
 
 /* Only where every page is clean, as on FUSE: reclaim of pages that are not yet written waits for the disk, 100 ms and more (measured). */

@@ -14,6 +14,7 @@
 
 #include "gate.h"
 #include "init.h"
+#include "listener.h"
 #include "network.h"
 #include "privileges.h"
 #include "rootfs.h"
@@ -89,7 +90,16 @@ static int take_ids(struct child *child, struct fault *fault)
 
 static int make_scratch(struct child *child, struct fault *fault)
 {
-    return rootfs_scratch(child->plan, &tree, fault);
+    const struct plan *plan = child->plan;
+    unsigned current = 0;
+
+    if (!plan->affinity)
+        return rootfs_scratch(plan, NULL, &tree, fault);
+    /* Chosen here, used by set_affinity: files in scratch tell which. */
+    if (syscall(SYS_getcpu, &current, NULL, NULL) < 0)
+        current = 0; /* any will do */
+    plan_choose_processors(plan, current, &child->processors);
+    return rootfs_scratch(plan, &child->processors, &tree, fault);
 }
 
 static int make_root(struct child *child, struct fault *fault)
@@ -129,11 +139,10 @@ static int set_host_name(struct child *child, struct fault *fault)
                : 0;
 }
 
-static int new_keyring(struct child *child, struct fault *fault)
+int child_keyring(struct fault *fault)
 {
     int before = sys_session_keyring(), joined = sys_join_session_keyring();
 
-    (void)child;
     /* The keyrings of sandboxes that have ended count until the kernel's collector has come by, which on a busy host takes its time.
      * --timeout ends this anyway. */
     for (int tries = 0; joined == -EDQUOT && tries < KEYRING_TRIES; tries++) {
@@ -152,12 +161,18 @@ static int new_keyring(struct child *child, struct fault *fault)
     return 0;
 }
 
-static int set_rlimits(struct child *child, struct fault *fault)
+static int new_keyring(struct child *child, struct fault *fault)
+{
+    (void)child;
+    return child_keyring(fault);
+}
+
+int child_rlimits(const struct plan *plan, struct fault *fault)
 {
     for (size_t i = 0; i < policy_rlimit_count; i++) {
         const struct rlimit_row *row = &policy_rlimits[i];
         uint64_t soft, hard;
-        plan_rlimit(child->plan, row, &soft, &hard);
+        plan_rlimit(plan, row, &soft, &hard);
         struct sys_limit limit = {soft, hard}, now;
         int result = sys_limit_set(row->resource, &limit);
         if (result == 0)
@@ -179,18 +194,16 @@ static int set_rlimits(struct child *child, struct fault *fault)
     return 0;
 }
 
+static int set_rlimits(struct child *child, struct fault *fault)
+{
+    return child_rlimits(child->plan, fault);
+}
+
 static int set_affinity(struct child *child, struct fault *fault)
 {
-    const struct plan *plan = child->plan;
-    unsigned current = 0;
-    cpu_set_t chosen;
-
-    if (!plan->affinity)
+    if (!child->plan->affinity)
         return 0;
-    if (syscall(SYS_getcpu, &current, NULL, NULL) < 0)
-        current = 0; /* any will do */
-    plan_choose_processors(plan, current, &chosen);
-    return sched_setaffinity(0, sizeof chosen, &chosen) < 0
+    return sched_setaffinity(0, sizeof child->processors, &child->processors) < 0
                ? fault_set(fault, STAGE_AFFINITY, errno, "--affinity off", "the processors cannot be narrowed")
                : 0;
 }
@@ -225,8 +238,16 @@ static int lock_joining(struct child *child, struct fault *fault)
 
 static int load_filter(struct child *child, struct fault *fault)
 {
-    (void)child;
-    return seccomp_load(fault);
+    int listener = -1, result = seccomp_load(child->plan->explain ? &listener : NULL, fault);
+
+    if (result < 0 || !child->plan->explain)
+        return result;
+    /* To the supervisor, and closed here before there is a command, which could answer itself by it. */
+    if ((result = listener_send(child->explain, listener)) < 0)
+        fault_set(fault, STAGE_SECCOMP, -result, "run without --explain", "the filter's listener cannot be handed over");
+    sys_close(&listener);
+    sys_close(&child->explain);
+    return result;
 }
 
 /* Into a live sandbox. Afterwards nothing of the host is open but bivy's own pipes, and its root and working directory are the
@@ -238,12 +259,9 @@ static int join_namespaces(struct child *child, struct fault *fault)
 
     if (result < 0)
         return result;
-    sys_close_others((int[]){ends[0], ends[1], ends[2], child->up, child->lifeline}, 5);
-    /* 0 to 2 must be taken by something: now they are the command's. */
-    if (ends[0] < 0)
-        ends[0] = SYS_AGAIN(open("/dev/null", O_RDONLY | O_NOCTTY)); /* 0, the lowest that is free */
-    for (int fd = 0; fd < 3; fd++)
-        if (ends[fd] < 0 || (ends[fd] != fd && SYS_AGAIN(dup2(ends[fd], fd)) != fd))
+    sys_close_others((int[]){ends[0], ends[1], ends[2], child->up, child->lifeline, child->streams->terminal.child}, 6);
+    for (int fd = 0; fd < 3; fd++) /* taken, as everything that follows expects; what the command has there is made as in a run */
+        if (SYS_AGAIN(open("/dev/null", O_RDWR | O_CLOEXEC | O_NOCTTY)) != fd)
             return fault_set(fault, STAGE_CLONE, errno, NULL, "descriptor %d cannot be made", fd);
     return 0;
 }
@@ -314,8 +332,13 @@ static _Noreturn void tell_fault(int up, const struct fault *fault)
 
 static int set_descriptors(struct child *child, struct fault *fault)
 {
-    int *ends = child->streams->child;
+    int *ends = child->streams->child, result;
 
+    if (child->plan->tty) {
+        if ((result = terminal_make(&child->streams->terminal, &ends[0], fault)) < 0)
+            return result;
+        ends[1] = ends[2] = ends[0];
+    }
     if (ends[0] < 0)
         ends[0] = SYS_AGAIN(open("/dev/null", O_RDONLY | O_CLOEXEC | O_NOCTTY));
     for (int fd = 0; fd < 3; fd++)
@@ -328,6 +351,8 @@ static int set_descriptors(struct child *child, struct fault *fault)
         return fault_set(fault, STAGE_DESCRIPTORS, errno, NULL, "descriptors cannot be closed");
     if (!weakened("session") && setsid() < 0)
         return fault_set(fault, STAGE_DESCRIPTORS, errno, NULL, "no new session can be made");
+    if (child->plan->tty && (result = terminal_control(fault)) < 0)
+        return result;
     umask(POLICY_UMASK);
     if (SYS_AGAIN(chdir(POLICY_WORKSPACE)) < 0 || SYS_AGAIN(faccessat(AT_FDCWD, ".", R_OK | X_OK, 0)) < 0)
         return fault_set(fault, STAGE_WORKSPACE, errno,

@@ -17,9 +17,11 @@
 #if defined __x86_64__
 #define OWN_MACHINE EM_X86_64
 #define OWN_NAME "x86_64"
+#define GLIBC_LOADER "lib64/ld-linux-x86-64.so.2"
 #elif defined __aarch64__
 #define OWN_MACHINE EM_AARCH64
 #define OWN_NAME "aarch64"
+#define GLIBC_LOADER "lib/ld-linux-aarch64.so.1"
 #else
 #error "bivy has a policy table for x86_64 and aarch64 only"
 #endif
@@ -83,6 +85,13 @@ static int rootfs_machine(const struct place *rootfs, struct fault *fault)
                          "rootfs %.300s: is for another architecture (ELF machine %u, this one is %u)", rootfs->path,
                          header.e_machine, OWN_MACHINE);
     return 0;
+}
+
+static bool rootfs_glibc(const struct place *rootfs)
+{
+    SYS_CLOSES int fd = sys_openat2(rootfs->fd, GLIBC_LOADER, O_PATH | O_CLOEXEC, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
+
+    return fd >= 0;
 }
 
 /* rootfs/build replaces a tree by exchanging directories and deletes the old one once nobody holds a lock on it. So: lock, and
@@ -215,21 +224,36 @@ static void begin(const struct facts *facts, enum stage stage)
         timing_begin(facts->timing, (int)stage);
 }
 
+int facts_rootfs(const struct spec *spec, struct facts *facts, struct fault *fault)
+{
+    int result;
+
+    facts->euid = geteuid(); /* rootfs_find asks */
+    if ((result = rootfs_find(spec, facts, &facts->rootfs, fault)) < 0 || (result = rootfs_shape(&facts->rootfs, fault)) < 0)
+        return result;
+    return rootfs_machine(&facts->rootfs, fault);
+}
+
+int facts_workspace(const struct spec *spec, struct facts *facts, struct fault *fault)
+{
+    struct workspace_asker asker = {.euid = geteuid(), .egid = getegid(), .privileged = privileges_root(),
+                                    .touch = spec->verb == VERB_RUN || spec->verb == VERB_SHELL, .stop = facts->stop};
+    int result = facts_mounts(facts, fault);
+
+    return result < 0 ? result : workspace_open(spec, facts->mountinfo, &asker, &facts->workspace, &facts->left, fault);
+}
+
 int facts_gather(const struct spec *spec, struct facts *facts, struct fault *fault)
 {
     int result;
 
     begin(facts, STAGE_ROOTFS);
-    facts->euid = geteuid(); /* rootfs_find asks */
-    if ((result = rootfs_find(spec, facts, &facts->rootfs, fault)) < 0 || (result = rootfs_shape(&facts->rootfs, fault)) < 0 ||
-        (result = rootfs_machine(&facts->rootfs, fault)) < 0)
+    if ((result = facts_rootfs(spec, facts, fault)) < 0)
         return result;
+    facts->glibc = rootfs_glibc(&facts->rootfs);
     if (spec_binds(spec)) {
         begin(facts, STAGE_WORKSPACE);
-        struct workspace_asker asker = {.euid = facts->euid, .egid = getegid(), .privileged = privileges_root(),
-                                        .touch = spec->verb == VERB_RUN || spec->verb == VERB_SHELL, .stop = facts->stop};
-        if ((result = facts_mounts(facts, fault)) < 0 ||
-            (result = workspace_open(spec, facts->mountinfo, &asker, &facts->workspace, &facts->left, fault)) < 0)
+        if ((result = facts_workspace(spec, facts, fault)) < 0)
             return result;
         if (facts->workspace.may_block && (spec->verb == VERB_RUN || spec->verb == VERB_SHELL))
             rootfs_warm(&facts->rootfs);

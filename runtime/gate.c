@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
@@ -330,8 +331,24 @@ static int check_cgroup(struct readback *readback, struct fault *fault)
     return 0;
 }
 
-/* bivy's own pipes by inode, each with the end that a command should have of it; never something of the caller's. */
-static bool descriptor_fits(const struct streams *streams, int fd, int up)
+/* A terminal of the sandbox's own devpts (which the mount list has shown to be that), the only one unless the sandbox was there before,
+ * and the command's session on it. */
+static bool is_terminal(const struct plan *plan, int fd, const struct stat *file)
+{
+    struct stat pts, node;
+    char path[24];
+    int session = -1;
+
+    snprintf(path, sizeof path, "/dev/pts/%u", minor(file->st_rdev));
+    return S_ISCHR(file->st_mode) && major(file->st_rdev) == 136 && SYS_AGAIN(stat("/dev/pts", &pts)) == 0 &&
+           SYS_AGAIN(lstat(path, &node)) == 0 && file->st_dev == pts.st_dev && file->st_dev == node.st_dev &&
+           file->st_ino == node.st_ino && ioctl(fd, TIOCGSID, &session) == 0 && session == getpid() &&
+           (plan->joins || (minor(file->st_rdev) == 0 && SYS_AGAIN(faccessat(AT_FDCWD, "/dev/pts/1", F_OK, 0)) < 0 && errno == ENOENT));
+}
+
+/* bivy's own pipes by inode, each with the end that a command should have of it, or the sandbox's own terminal; never something of the
+ * caller's. */
+static bool descriptor_fits(const struct plan *plan, const struct streams *streams, int fd, int up)
 {
     struct stat file;
     int flags = fcntl(fd, F_GETFL);
@@ -340,6 +357,8 @@ static bool descriptor_fits(const struct streams *streams, int fd, int up)
         return false;
     if (fd == up)
         return S_ISFIFO(file.st_mode) && (flags & O_ACCMODE) == O_WRONLY && fcntl(fd, F_GETFD) == FD_CLOEXEC;
+    if (plan->tty)
+        return fd <= 2 && (flags & (O_ACCMODE | O_NONBLOCK)) == O_RDWR && fcntl(fd, F_GETFD) == 0 && is_terminal(plan, fd, &file);
     if (fd > 2 || (flags & O_ACCMODE) != (fd == 0 ? O_RDONLY : O_WRONLY) || fcntl(fd, F_GETFD) != 0)
         return false;
     if (streams->inode[fd] == 0)
@@ -347,7 +366,7 @@ static bool descriptor_fits(const struct streams *streams, int fd, int up)
     return S_ISFIFO(file.st_mode) && file.st_ino == streams->inode[fd];
 }
 
-static int check_descriptors(const struct streams *streams, int up, struct readback *readback, struct fault *fault)
+static int check_descriptors(const struct plan *plan, const struct streams *streams, int up, struct readback *readback, struct fault *fault)
 {
     SYS_CLOSES int dir = SYS_AGAIN(openat(self, "fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     struct sys_names names = {.dir = dir};
@@ -360,7 +379,7 @@ static int check_descriptors(const struct streams *streams, int up, struct readb
         int fd = atoi(name);
         if (fd == dir || fd == self)
             continue;
-        if (!descriptor_fits(streams, fd, up))
+        if (!descriptor_fits(plan, streams, fd, up))
             return fault_set(fault, STAGE_GATE, EBADF, NULL,
                              "read-back: descriptor %d is open and should not be, or is not what it should be", fd);
         readback->descriptors += fd != up;
@@ -436,7 +455,7 @@ int gate_check(const struct plan *plan, const struct streams *streams, int up, s
         (result = check_namespaces(plan, readback, fault)) < 0 || (result = check_mounts(plan, readback, fault)) < 0 ||
         (result = check_cgroup(readback, fault)) < 0 || (result = check_network(plan, readback, fault)) < 0 ||
         (result = check_surroundings(plan, readback, fault)) < 0 ||
-        (result = check_descriptors(streams, up, readback, fault)) < 0)
+        (result = check_descriptors(plan, streams, up, readback, fault)) < 0)
         return result;
     /* Last: whatever came before ran under the filter as well. */
     return seccomp_probe() < 0 ? refuse(fault, EPERM, "the seccomp filter does not answer as its policy says") : 0;

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -70,6 +71,15 @@ static int receive(int sock, void *answer, size_t size, int *fd)
     return 0;
 }
 
+/* By status, which waits for no lock. */
+static bool waits(pid_t pid)
+{
+    char path[32], text[2048];
+
+    snprintf(path, sizeof path, "/proc/%d/status", pid);
+    return sys_read_file(AT_FDCWD, path, text, sizeof text) > 0 && !strstr(text, "\nState:\tR");
+}
+
 static bool gone(int pidfd, uint64_t by)
 {
     siginfo_t info;
@@ -92,7 +102,7 @@ int helper_run(const struct helper_task *task, int *fd, struct helper_left *left
     pid_t pid;
 
     *fd = -1;
-    left->pid = 0;
+    *left = (struct helper_left){0};
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
         return -errno;
     pid = sys_clone3(&args);
@@ -124,6 +134,7 @@ int helper_run(const struct helper_task *task, int *fd, struct helper_left *left
         left->pid = pid;
         return result;
     }
+    left->held = result == -ETIMEDOUT && waits(pid);
     if (result < 0)
         sys_pidfd_send_signal(pidfd, SIGKILL);
     if (!gone(pidfd, sys_now() + (result < 0 ? REAP_WITHIN : LEAVE_WITHIN)))

@@ -1,16 +1,19 @@
 #include "init.h"
 
 #include <errno.h>
+#include <linux/magic.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "message.h"
+#include "network.h"
 #include "sys.h"
 
 #define REAP_MS 1000 /* should a SIGCHLD ever be missed */
@@ -34,11 +37,10 @@ static bool reap(pid_t command, int *status)
     }
 }
 
-static void tell(int up, enum message_kind kind, int status)
+static void tell(int up, enum message_kind kind)
 {
     struct message message = {.kind = kind};
 
-    message.wait_status = status;
     message_send(up, &message);
 }
 
@@ -47,7 +49,7 @@ static void clear(int up)
 {
     prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0);
     kill(-1, SIGKILL); /* everybody but this process; who is just being forked is caught as well (fork(2), kernel/fork.c) */
-    tell(up, MESSAGE_CLEARED, 0);
+    tell(up, MESSAGE_CLEARED);
 }
 
 /* From the supervisor: a byte says what to do; end of file means that it is gone. True: everybody else was killed, and this stays. */
@@ -100,6 +102,19 @@ static void settle(int up, int lifeline, int signals, const char *name)
     prctl(PR_SET_NAME, name, 0, 0, 0);
 }
 
+/* While its mount namespace still stands: /tmp is the one tmpfs behind all of scratch, and so never waits for a server. */
+static void look_at_scratch(struct ended *ended)
+{
+    struct statfs now;
+
+    if (SYS_AGAIN(statfs("/tmp", &now)) < 0 || now.f_type != TMPFS_MAGIC || now.f_bsize <= 0)
+        return;
+    ended->scratch_seen = 1;
+    ended->scratch_bytes = (uint64_t)(now.f_blocks - now.f_bfree) * (uint64_t)now.f_bsize;
+    ended->scratch_inodes = (uint64_t)(now.f_files - now.f_ffree);
+    ended->scratch_full = now.f_bfree == 0 || now.f_ffree == 0;
+}
+
 /* One look at what may have come. True as listen_up's. */
 static bool look(int lifeline, int up, int signals)
 {
@@ -124,7 +139,7 @@ static _Noreturn void stay(int up, int lifeline, int signals, bool cleared)
         while ((pid = waitpid(-1, &unused, WNOHANG)) > 0 || (pid < 0 && errno == EINTR))
             ;
         if (cleared && !told && pid < 0) {
-            tell(up, MESSAGE_ALONE, 0);
+            tell(up, MESSAGE_ALONE);
             told = true;
         }
         cleared = look(lifeline, up, signals) || cleared;
@@ -133,13 +148,22 @@ static _Noreturn void stay(int up, int lifeline, int signals, bool cleared)
 
 void init_main(pid_t command, int up, int lifeline, int signals, bool waits)
 {
+    struct message message = {.kind = MESSAGE_ENDED};
     bool cleared = false;
     int status = 0;
 
     settle(up, lifeline, signals, "bivy-init");
     while (!reap(command, &status))
         cleared = look(lifeline, up, signals) || cleared;
-    tell(up, MESSAGE_ENDED, status);
+    message.ended.wait_status = status;
+    look_at_scratch(&message.ended);
+    /* Only here: the namespace is gone as soon as this process is, and the supervisor could not count on being quicker. Of a command that
+     * did well nobody asks. To look makes /proc/1 known to everybody inside, for hidepid is asked at the first look only: so whoever is
+     * left goes first, a moment earlier than he would have to, and of a sandbox that may be kept it is not asked. */
+    if (status != 0 && !waits)
+        kill(-1, SIGKILL);
+    message.ended.unreachable = status == 0 || waits ? UINT64_MAX : network_unreachable();
+    message_send(up, &message);
     if (!waits)
         _exit(0);
     stay(up, lifeline, signals, cleared);
@@ -147,6 +171,7 @@ void init_main(pid_t command, int up, int lifeline, int signals, bool waits)
 
 void init_attend(pid_t command, int up, int lifeline, int signals)
 {
+    struct message message = {.kind = MESSAGE_ENDED, .ended = {.unreachable = UINT64_MAX}};
     int status = 0;
 
     settle(up, lifeline, signals, "bivy-enter"); /* it does not die with its parent (child.c), but sees the lifeline's end */
@@ -166,6 +191,7 @@ void init_attend(pid_t command, int up, int lifeline, int signals)
         if (fds[1].revents)
             drain(signals);
     }
-    tell(up, MESSAGE_ENDED, status);
+    message.ended.wait_status = status;
+    message_send(up, &message);
     _exit(0);
 }

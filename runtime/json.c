@@ -80,6 +80,10 @@ static void put_quoted(struct json *json, const char *value, size_t length)
         } else if (bytes[i] < 0x20 || bytes[i] == 0x7f) { /* DEL is legal JSON, but not on a terminal */
             snprintf(escape, sizeof escape, "\\u%04x", bytes[i++]);
             put_text(json, escape);
+        } else if (span == 2 && bytes[i] == 0xc2 && bytes[i + 1] < 0xa0) { /* U+0080 to U+009F: some terminals obey these too */
+            snprintf(escape, sizeof escape, "\\u%04x", bytes[i + 1]);
+            put_text(json, escape);
+            i += 2;
         } else {
             put(json, value + i, span);
             i += span;

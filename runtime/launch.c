@@ -46,9 +46,15 @@ static int take_places(struct child *child, struct fault *fault)
     return 0;
 }
 
+/* May a page of the command's memory be one of a file whose server is silent? */
+static bool may_block(const struct plan *plan)
+{
+    return plan->rootfs->may_block || (plan->workspace && plan->workspace->may_block);
+}
+
 /* user_namespaces(7): setgroups is denied before gid_map is written; one line, one id. The child is ours and not yet waited for, so
  * its pid cannot have become somebody else's. */
-static int write_maps(const struct plan *plan, pid_t pid, struct fault *fault)
+int launch_maps(const struct plan *plan, pid_t pid, struct fault *fault)
 {
     char path[32], map[64];
     SYS_CLOSES int dir = -1;
@@ -114,6 +120,7 @@ static int clone_child(struct child *child, struct launched *launched, struct fa
     pid = sys_clone3(&args);
     if (pid == 0) {
         launch_release(launched); /* the other ends: held here too, the supervisor's death would never be seen */
+        sys_close(&child->streams->terminal.handover);
         child_main(child);
     }
     if (pid < 0)
@@ -179,7 +186,8 @@ int launch_join(struct child *child, struct launched *launched, struct fault *fa
 {
     int result;
 
-    *launched = (struct launched){.pidfd = -1, .up = -1, .lifeline = -1, .joined = true};
+    *launched = LAUNCHED_NONE;
+    launched->joined = true;
     child->up = child->lifeline = child->rootfs = child->workspace = -1;
     if ((result = privileges_prepare(fault)) == 0 && (result = open_pipe(&launched->up, &child->up, fault)) == 0 &&
         (result = open_pipe(&child->lifeline, &launched->lifeline, fault)) == 0 && (result = drop_groups(child->plan, fault)) == 0) {
@@ -195,19 +203,21 @@ int launch(struct child *child, struct launched *launched, struct fault *fault)
 {
     int result;
 
-    *launched = (struct launched){.pidfd = -1, .up = -1, .lifeline = -1};
-    child->up = child->lifeline = -1;
+    *launched = LAUNCHED_NONE;
+    child->up = child->lifeline = child->explain = -1;
     child->rootfs = child->workspace = -1;
     if ((result = privileges_prepare(fault)) < 0 || (result = open_pipe(&launched->up, &child->up, fault)) < 0 ||
         (result = open_pipe(&child->lifeline, &launched->lifeline, fault)) < 0 || (result = take_places(child, fault)) < 0)
         goto out;
     if ((result = drop_groups(child->plan, fault)) < 0)
         goto out;
+    if (child->plan->explain && (result = listener_open(&launched->listener, may_block(child->plan), &child->explain, fault)) < 0)
+        goto out;
     fcntl(launched->up, F_SETFL, O_NONBLOCK);
     if ((result = clone_child(child, launched, fault)) < 0)
         goto out;
     timing_begin(child->timing, STAGE_IDMAP);
-    if ((result = write_maps(child->plan, launched->pid, fault)) < 0 || (result = take_names(child, launched, fault)) < 0 ||
+    if ((result = launch_maps(child->plan, launched->pid, fault)) < 0 || (result = take_names(child, launched, fault)) < 0 ||
         (result = tell(launched, LAUNCH_MAPPED, fault)) < 0)
         goto out;
     timing_begin(child->timing, TIMING_LIMITS); /* beside the child, which builds its mounts meanwhile */
@@ -215,6 +225,7 @@ int launch(struct child *child, struct launched *launched, struct fault *fault)
         result = tell(launched, LAUNCH_LIMITED, fault);
 out:
     sys_close(&child->up); /* ours must be closed, or its end would never be seen */
+    sys_close(&child->explain);
     if (result < 0 && launched->pidfd >= 0)
         abandon(launched, fault);
     sys_close(&child->lifeline);
@@ -229,4 +240,5 @@ void launch_release(struct launched *launched)
     sys_close(&launched->lifeline);
     sys_close(&launched->up);
     sys_close(&launched->pidfd);
+    listener_release(&launched->listener);
 }

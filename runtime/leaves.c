@@ -40,6 +40,9 @@ int leaves_remove(int parent, const char *name, uint64_t deadline)
     for (;;) {
         if (unlinkat(parent, name, AT_REMOVEDIR) == 0 || errno == ENOENT)
             return 0;
+        /* A mount that is read-only says so before it looks for the name: what could not be made there is not there. */
+        if (errno == EROFS)
+            return faccessat(parent, name, F_OK, 0) < 0 && errno == ENOENT ? 0 : -EROFS;
         if (errno != EBUSY || sys_now() >= deadline)
             return -errno;
         poll(NULL, 0, 1);

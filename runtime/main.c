@@ -15,16 +15,20 @@
 #include <unistd.h>
 
 #include "cgroup.h"
+#include "check.h"
 #include "enter.h"
+#include "explain.h"
 #include "facts.h"
 #include "keeper.h"
 #include "launch.h"
 #include "leaves.h"
 #include "live.h"
+#include "log.h"
 #include "options.h"
 #include "outcome.h"
 #include "plan.h"
 #include "ps.h"
+#include "record.h"
 #include "report.h"
 #include "selftest.h"
 #include "streams.h"
@@ -32,7 +36,9 @@
 #include "supervise.h"
 #include "sync.h"
 #include "sys.h"
+#include "terminal.h"
 #include "version.h"
+#include "watch.h"
 #include "workspace.h"
 
 /* Theory of operation: docs/ARCHITECTURE.md. This file is the host side of a run from top to bottom; the other side is child.c. */
@@ -47,6 +53,7 @@ struct host {
     struct progress *progress;
     struct launched launched;
     int signals;
+    struct watch watch;
     struct report report;
 };
 
@@ -120,7 +127,9 @@ static void read_outcome(struct host *host, struct outcome *outcome)
         outcome->have_readings = readings_take(&host->cgroup, &outcome->readings) == 0;
     outcome->enforced = host->cgroup.enforced;
     if (outcome->readings.oom_kills > 0)
-        readings_oom_victim(&host->cgroup, outcome->victim, sizeof outcome->victim);
+        readings_oom_victim(&host->cgroup, &outcome->victim);
+    if (outcome->victim.usage.moment) /* the kernel's own word, of that very moment */
+        outcome->usage = outcome->victim.usage;
     outcome->out.seen = host->streams.out.seen;
     outcome->out.passed = host->streams.out.passed;
     outcome->out.truncated = stream_truncated(&host->streams.out);
@@ -240,6 +249,24 @@ static void take_progress(const struct host *host, struct outcome *outcome)
     }
 }
 
+/* The decided plan and what will be made are shown as they come to be, as far as was asked for. */
+static void watch(const struct spec *spec, struct host *host, const struct outcome *outcome)
+{
+    host->watch = (struct watch){.spec = spec, .plan = &host->plan, .cgroup = &host->cgroup, .streams = &host->streams,
+                                 .outcome = outcome};
+    watch_begin(&host->watch);
+}
+
+/* Only with --explain: nobody else pays for its tables. */
+static int make_explain(const struct host *host, struct outcome *outcome)
+{
+    outcome->explain = calloc(1, sizeof *outcome->explain);
+    if (!outcome->explain)
+        return fault_set(&outcome->fault, STAGE_SUPERVISE, ENOMEM, NULL, "no memory for what --explain finds out");
+    outcome->explain->loopback = host->plan.network == NETWORK_LOOPBACK;
+    return 0;
+}
+
 /* The story of a run. 0 when the sandbox was started and supervised, whatever became of it. */
 static int run(const struct spec *spec, struct host *host, struct outcome *outcome)
 {
@@ -247,6 +274,7 @@ static int run(const struct spec *spec, struct host *host, struct outcome *outco
     struct child child = {.plan = &host->plan, .cgroup = &host->cgroup, .streams = &host->streams};
     int result;
 
+    watch(spec, host, outcome);
     if ((result = host->signals = host->facts.stop = supervise_signals(fault)) < 0 || (result = decide(spec, host, fault)) < 0 ||
         (result = share_progress(host, fault)) < 0)
         return result;
@@ -257,16 +285,43 @@ static int run(const struct spec *spec, struct host *host, struct outcome *outco
     timing_begin(&outcome->timing, STAGE_STREAMS);
     if ((result = streams_open(&host->plan, &host->streams, fault)) < 0)
         return result;
+    if (host->plan.explain && (result = make_explain(host, outcome)) < 0)
+        return result;
     child.progress = host->progress;
+    host->watch.progress = host->progress;
     child.timing = &outcome->timing;
     timing_begin(&outcome->timing, STAGE_CLONE);
     if ((result = launch(&child, &host->launched, fault)) < 0)
         return result;
     streams_close_child(&host->streams);
     timing_begin(&outcome->timing, TIMING_WAIT);
-    supervise(&host->plan, &host->cgroup, &host->launched, &host->streams, host->progress, host->signals, outcome);
+    supervise(&host->plan, &host->cgroup, &host->launched, &host->streams, host->progress, host->signals,
+              &host->watch.watcher, outcome);
+    if (outcome->autopsy && outcome->autopsy->left)
+        host->facts.left.pid = outcome->autopsy->left;
     take_progress(host, outcome);
+    if (host->facts.left.pid == 0)
+        host->facts.left = host->launched.listener.left;
     return 0;
+}
+
+/* What programs read: the record, and its copy for the system's log. That a record is missing is an error, for its reader counts on it; a
+ * log is nobody's only source, and when it is full or gone the run went no worse for that. */
+static int tell_programs(const struct spec *spec, struct host *host, const struct outcome *outcome, uint64_t by)
+{
+    const struct plan *plan = host->plan.id[0] ? &host->plan : NULL;
+    struct json record = {0};
+    struct fault trouble;
+    int result;
+
+    if (spec->log != LOG_OFF || report_wanted(&host->report))
+        record_write(&record, spec, plan, outcome);
+    if ((result = report_write(&host->report, spec->report, &record, by, &trouble)) < 0)
+        report_fault(&trouble, by);
+    if (log_send(spec, plan, outcome, &record, &trouble) < 0)
+        report_fault(&trouble, by);
+    json_release(&record);
+    return result;
 }
 
 static int run_main(const struct spec *spec, const struct fault *early)
@@ -274,13 +329,13 @@ static int run_main(const struct spec *spec, const struct fault *early)
     static struct host host; /* all of it zero, and no page of it touched before it is needed: it holds many paths */
     struct timespec wall;
     struct outcome outcome = {.kind = OUTCOME_SETUP_FAILED, .started = sys_now()};
-    struct fault trouble, unused;
+    struct fault unused;
     uint64_t by;
     int status;
 
     facts_start(&host.facts);
     host.streams = STREAMS_NONE;
-    host.launched = (struct launched){.pidfd = -1, .up = -1, .lifeline = -1};
+    host.launched = LAUNCHED_NONE;
     host.signals = host.report.fd = -1;
     host.facts.timing = &outcome.timing;
     timing_begin(&outcome.timing, STAGE_REPORT);
@@ -292,6 +347,7 @@ static int run_main(const struct spec *spec, const struct fault *early)
             outcome.fault = *early;
         else if (run(spec, &host, &outcome) == 0 || host.leaf)
             read_outcome(&host, &outcome);
+        watch_end(&host.watch, outcome.answer_by ? outcome.answer_by : sys_now() + LAST_WORDS);
         timing_begin(&outcome.timing, TIMING_AFTER);
         look_after(spec, &host, &outcome);
     } else if (early) {
@@ -307,27 +363,36 @@ static int run_main(const struct spec *spec, const struct fault *early)
     }
     status = outcome_status(&outcome);
     by = outcome.answer_by ? outcome.answer_by : sys_now() + LAST_WORDS;
+    if (outcome.out.passed || outcome.err.passed)
+        report_after_command();
     timing_begin(&outcome.timing, TIMING_RECORD);
-    /* First what a program reads. */
-    if (report_write(&host.report, spec, host.plan.id[0] ? &host.plan : NULL, &outcome, by, &trouble) < 0) {
-        report_fault(&trouble, by);
+    if (tell_programs(spec, &host, &outcome, by) < 0)
         status = 125;
-    }
     if (outcome.fault.what[0])
         report_fault(&outcome.fault, by);
-    if (spec->summary)
-        report_summary(&host.plan, &outcome, by);
+    if (report_for_people(spec))
+        report_summary(spec, host.plan.id[0] ? &host.plan : NULL, &outcome, host.streams.last != '\n', by);
     timing_begin(&outcome.timing, TIMING_DONE);
     if (spec->timing)
         report_timing(&outcome, by);
     report_release(&host.report);
+    free(outcome.autopsy);
     if (host.plan.id[0] && outcome.kind != OUTCOME_STUCK) /* everything is said, and the leaf is gone */
         leaves_tend(&host.facts.cgroups, host.plan.cgroup_parent, host.plan.id);
     streams_release(&host.streams);
+    free(outcome.explain);
     plan_release(&host.plan);
     facts_release(&host.facts);
     return status;
 }
+
+static void say_nothing(void *data)
+{
+    (void)data;
+}
+
+/* Who enters a sandbox is told nothing of how it goes. */
+static const struct watcher nobody = {.first_tick = UINT64_MAX, .output = say_nothing};
 
 /* The story of `bivy enter`: a run whose sandbox is there already. */
 static int enter(const struct spec *spec, struct host *host, struct entrance *entrance, struct outcome *outcome)
@@ -344,6 +409,7 @@ static int enter(const struct spec *spec, struct host *host, struct entrance *en
         (result = cgroup_open(&host->facts.cgroups, host->plan.cgroup_parent, entrance->live.name, &host->cgroup, fault)) < 0 ||
         (result = streams_open(&host->plan, &host->streams, fault)) < 0)
         return result;
+    child.processors = host->plan.processors; /* those of pid 1, as they were found */
     child.progress = host->progress;
     child.timing = &outcome->timing;
     result = launch_join(&child, &host->launched, fault);
@@ -353,7 +419,7 @@ static int enter(const struct spec *spec, struct host *host, struct entrance *en
     streams_close_child(&host->streams);
     if (result < 0)
         return result;
-    supervise(&host->plan, &host->cgroup, &host->launched, &host->streams, host->progress, host->signals, outcome);
+    supervise(&host->plan, &host->cgroup, &host->launched, &host->streams, host->progress, host->signals, &nobody, outcome);
     return 0;
 }
 
@@ -379,7 +445,7 @@ static int enter_main(const struct spec *spec)
 
     facts_start(&host.facts);
     host.streams = STREAMS_NONE;
-    host.launched = (struct launched){.pidfd = -1, .up = -1, .lifeline = -1};
+    host.launched = LAUNCHED_NONE;
     host.signals = host.report.fd = -1;
     cgroup_none(&host.cgroup);
     result = enter(spec, &host, &entrance, &outcome);
@@ -493,6 +559,38 @@ static int kill_main(const struct spec *spec)
     return result == 0 ? 0 : result == -ENOENT ? 1 : 125;
 }
 
+/* A whole run without a record and without a word, for `bivy check`, in a process of its own. */
+static void run_silently(const struct spec *spec, struct outcome *outcome)
+{
+    static struct host host;
+
+    *outcome = (struct outcome){.kind = OUTCOME_SETUP_FAILED, .started = sys_now()};
+    facts_start(&host.facts);
+    host.streams = STREAMS_NONE;
+    host.launched = LAUNCHED_NONE;
+    host.signals = host.report.fd = -1;
+    host.facts.timing = &outcome->timing;
+    run(spec, &host, outcome);
+    undo(&host, outcome);
+    streams_release(&host.streams);
+    plan_release(&host.plan);
+    facts_release(&host.facts);
+}
+
+static int check_main(const struct spec *spec)
+{
+    struct fault fault;
+    char *text = NULL;
+    int status = check_run(spec, run_silently, &text, &fault);
+
+    if (status >= 0 && (fputs(text, stdout) < 0 || fflush(stdout) < 0))
+        status = fault_set(&fault, STAGE_REPORT, errno, NULL, "the answer could not be written to stdout");
+    free(text);
+    if (status < 0)
+        report_fault(&fault, sys_now() + LAST_WORDS);
+    return status < 0 ? 125 : status;
+}
+
 int main(int argc, char **argv)
 {
     struct spec spec;
@@ -511,7 +609,7 @@ int main(int argc, char **argv)
     umask(077); /* whatever the caller's: what is made here, the leaf and the record, is made with a mode that says all */
     own_rlimits();
     if (options_parse(argc, argv, &spec, &fault) < 0) {
-        if ((spec.verb == VERB_RUN || spec.verb == VERB_SHELL) && spec.report) {
+        if ((spec.verb == VERB_RUN || spec.verb == VERB_SHELL) && (spec.report || spec.log != LOG_OFF)) {
             status = run_main(&spec, &fault);
         } else {
             report_fault(&fault, sys_now() + LAST_WORDS);
@@ -523,6 +621,8 @@ int main(int argc, char **argv)
     switch (spec.verb) {
     case VERB_RUN:
     case VERB_SHELL:
+        if (spec.tty)
+            terminal_foreground(spec.interactive); /* before the clock starts and anything is made */
         status = run_main(&spec, NULL);
         break;
     case VERB_SELFTEST:
@@ -534,6 +634,9 @@ int main(int argc, char **argv)
     case VERB_CLEAN:
         status = clean_main(&spec);
         break;
+    case VERB_CHECK:
+        status = check_main(&spec);
+        break;
     case VERB_PS:
         status = ps_main(&spec);
         break;
@@ -541,17 +644,16 @@ int main(int argc, char **argv)
         status = kill_main(&spec);
         break;
     case VERB_ENTER:
+        if (spec.tty)
+            terminal_foreground(spec.interactive);
         status = enter_main(&spec);
-        break;
-    case VERB_CHECK:
-        status = 125;
         break;
     case VERB_VERSION:
         status = printf("bivy %s\n", BIVY_VERSION) < 0 ? 125 : 0;
         break;
     case VERB_HELP:
     default:
-        (spec.roff ? options_roff : options_help)(stdout);
+        options_print(spec.help, stdout);
         status = 0;
         break;
     }

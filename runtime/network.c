@@ -1,16 +1,19 @@
 #include "network.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/if.h>
 #include <linux/if_arp.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
 
+#include "outcome.h"
 #include "sys.h"
 
 /* The whole need is one dump of links and one change of a flag, so this speaks rtnetlink itself; the unit tests hold it against
@@ -152,4 +155,64 @@ int network_loopback(struct fault *fault)
     int result = talk(RTM_NEWLINK, NLM_F_ACK, &up, &unused);
 
     return result < 0 ? fault_set(fault, STAGE_NETWORK, -result, NULL, "lo cannot be brought up") : 0;
+}
+
+/* The word after *at on its line, or NULL at the line's end; *at goes behind it. */
+static const char *next_word(const char **at, size_t *length)
+{
+    const char *word = *at + strspn(*at, " ");
+
+    *length = strcspn(word, " \n");
+    *at = word + *length;
+    return *length ? word : NULL;
+}
+
+/* Of "Ip: Forwarding ... OutNoRoutes ...\nIp: 1 64 ...\n". */
+static uint64_t counter_of(const char *snmp, const char *name)
+{
+    const char *names = snmp, *values = strchr(snmp, '\n');
+    size_t length, wanted = strlen(name), unused;
+
+    if (strncmp(names, "Ip: ", 4) || !values || strncmp(++values, "Ip: ", 4))
+        return UINT64_MAX;
+    for (;;) {
+        const char *one = next_word(&names, &length), *value = next_word(&values, &unused);
+        if (!one || !value)
+            return UINT64_MAX;
+        if (length == wanted && !strncmp(one, name, wanted))
+            return *value >= '0' && *value <= '9' ? strtoull(value, NULL, 10) : UINT64_MAX;
+    }
+}
+
+uint64_t network_parse_unreachable(const char *snmp, const char *snmp6)
+{
+    static const char name[] = "Ip6OutNoRoutes";
+    uint64_t count = counter_of(snmp, "OutNoRoutes");
+    const char *line = strstr(snmp6, name);
+
+    if (count == UINT64_MAX || !line)
+        return count;
+    return count + strtoull(line + strlen(name), NULL, 10);
+}
+
+uint64_t network_unreachable(void)
+{
+    char snmp[8192], snmp6[8192];
+
+    if (sys_read_file(AT_FDCWD, "/proc/self/net/snmp", snmp, sizeof snmp) <= 0)
+        return UINT64_MAX;
+    if (sys_read_file(AT_FDCWD, "/proc/self/net/snmp6", snmp6, sizeof snmp6) <= 0)
+        snmp6[0] = '\0';
+    return network_parse_unreachable(snmp, snmp6);
+}
+
+void network_write(struct json *json, const struct spec *spec, const struct outcome *outcome)
+{
+    json_open(json, "network", '{');
+    json_string(json, "mode", spec->network == NETWORK_LOOPBACK ? "loopback" : "none");
+    if (outcome->have_unreachable)
+        json_number(json, "unreachable", outcome->unreachable);
+    else
+        json_null(json, "unreachable");
+    json_close(json, '}');
 }

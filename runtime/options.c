@@ -5,140 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "options_table.h"
 #include "sys.h"
 #include "units.h"
 
-#define KIB ((uint64_t)1 << 10)
-#define MIB ((uint64_t)1 << 20)
-#define TIB ((uint64_t)1 << 40)
-#define MS ((uint64_t)1000000)
-#define SECOND (1000 * MS)
-#define HOUR (3600 * SECOND)
-
-enum form { SIZE, SIZE_OR_NONE, TIME, MILLI, COUNT, TEXT, CHOICE, ENVIRONMENT, LIMITS, FLAG, RANGE, PROFILE };
-
-static const char *const network_words[] = {"none", "loopback", NULL};
-static const char *const switch_words[] = {"off", "on", NULL};
-static const char *const limit_words[] = {"memory", "swap", "cpu", "pids", NULL};
-static const char *const log_words[] = {"off", "journal", "syslog", NULL};
-
 const char *limit_name(enum limit limit)
 {
-    return limit_words[limit];
+    return options_limit_words[limit];
 }
-
-#define FIELD(name) offsetof(struct spec, name)
-
-/* Which subcommands an option is for. */
-#define FOR(verb) (1u << VERB_##verb)
-#define MAKES (FOR(RUN) | FOR(SHELL) | FOR(PLAN) | FOR(SELFTEST)) /* a sandbox is decided on */
-#define LIVE (FOR(PS) | FOR(KILL) | FOR(ENTER) | FOR(CLEAN))
-
-/* One row an option: everything that parses, documents or completes it comes from here. */
-static const struct option {
-    const char *name;
-    char letter;
-    enum form form;
-    size_t field;
-    uint64_t low, high;
-    const char *const *words;
-    const char *value; /* as the help shows it */
-    const char *help;
-    unsigned verbs;
-} table[] = {
-    /* clang-format off */
-    {"rootfs", 0, TEXT, FIELD(rootfs), 0, 0, NULL, "DIR",
-     "the root file system, read-only inside; default /var/lib/bivy/rootfs, for an ordinary user first ~/.local/share/bivy/rootfs; "
-     "$BIVY_ROOTFS overrides the default", MAKES | FOR(CHECK)},
-    {"workspace", 'w', TEXT, FIELD(workspace), 0, 0, NULL, "DIR",
-     "bound read-write at /workspace; without it /workspace is empty scratch", MAKES | FOR(CHECK)},
-    {"workspace-root", 0, TEXT, FIELD(workspace_root), 0, 0, NULL, "DIR",
-     "a mount that holds one directory a user: the workspace is the one named by --user-id; refused when nothing is mounted there",
-     MAKES | FOR(CHECK)},
-    {"user-id", 0, TEXT, FIELD(user_id), 0, 0, NULL, "ID", "the user's directory below --workspace-root: letters, digits and . _ @ + -",
-     MAKES | FOR(CHECK)},
-    {"require-fs", 0, TEXT, FIELD(require_fs), 0, 0, NULL, "TYPE",
-     "refuse a workspace on another file system, or on one mounted read-only, without default_permissions or allow_other, or open to "
-     "others; fuse.seaweedfs for SeaweedFS", MAKES | FOR(CHECK)},
-    {"owner-range", 0, RANGE, FIELD(owner_low), 1, 0xfffffffe, NULL, "LOW-HIGH",
-     "host users that may own a workspace below --workspace-root; default 1-4294967294", MAKES},
-    {"create-workspace", 0, FLAG, FIELD(create_workspace), 0, 0, NULL, NULL,
-     "make the user's directory below --workspace-root where it is missing, for its owner alone; root says whose: --host-uid", MAKES},
-    {"workspace-timeout", 0, TIME, FIELD(workspace_timeout), 10 * MS, 60 * SECOND, NULL, "TIME",
-     "how long the workspace's file system may take to answer before the run; default 3s", MAKES},
-    {"sync", 0, TIME, FIELD(sync), 10 * MS, HOUR, NULL, "TIME",
-     "after the run write what it changed in the workspace to the server (fsync), for that long at the most; the record says what was done", MAKES},
-    {"abort-stuck", 0, FLAG, FIELD(abort_stuck), 0, 0, NULL, NULL,
-     "where the workspace is a FUSE mount of its own: end its connection when it holds the command beyond SIGKILL", MAKES},
-    {"memory", 0, SIZE, FIELD(memory), 4 * MIB, TIB, NULL, "SIZE", "memory, page cache and scratch together; no swap; default 256M", MAKES},
-    {"cpus", 0, MILLI, FIELD(cpu), 10, 512000, NULL, "N", "processors' worth of time, 0.01 to 512; default 0.5", MAKES},
-    {"pids", 0, COUNT, FIELD(pids), 2, 4194304, NULL, "N", "processes and threads, bivy's own pid 1 included; default 50", MAKES},
-    {"timeout", 0, TIME, FIELD(timeout), 10 * MS, 168 * HOUR, NULL, "TIME", "from the start of the run; default 30s", MAKES},
-    {"kill-after", 0, TIME, FIELD(kill_after), 0, HOUR, NULL, "TIME", "grace between SIGTERM and SIGKILL; default 2s", MAKES},
-    {"scratch", 0, SIZE, FIELD(scratch), 64 * KIB, TIB, NULL, "SIZE",
-     "the tmpfs behind /tmp, /var/tmp, /run, /dev/shm and the home directory, charged to --memory; default half of --memory", MAKES},
-    {"scratch-inodes", 0, COUNT, FIELD(scratch_inodes), 64, 1u << 30, NULL, "N", "files in scratch; default 32768", MAKES},
-    {"open-files", 0, COUNT, FIELD(open_files), 16, 1048576, NULL, "N", "descriptors a process may open; default 1024", MAKES},
-    {"file-size", 0, SIZE_OR_NONE, FIELD(file_size), 4 * KIB, TIB, NULL, "SIZE|none",
-     "the largest file that the command may write: beyond it SIGXFSZ; default none", MAKES},
-    {"network", 0, CHOICE, FIELD(network), 0, 0, network_words, "none|loopback", "none: lo is down; loopback: lo is up; default none", MAKES},
-    {"env", 'e', ENVIRONMENT, 0, 0, 0, NULL, "K[=V]", "set a variable, or pass the caller's on; may be repeated", MAKES},
-    {"interactive", 'i', FLAG, FIELD(interactive), 0, 0, NULL, NULL, "pass stdin on; without it the command reads /dev/null",
-     MAKES | FOR(ENTER)},
-    {"tty", 't', FLAG, FIELD(tty), 0, 0, NULL, NULL,
-     "a terminal of its own for the command, joined to the caller's; with -i, as in -it, what is typed goes to it",
-     MAKES | FOR(ENTER)},
-    {"affinity", 0, CHOICE, FIELD(affinity), 0, 0, switch_words, "on|off",
-     "let the command see only as many processors as --cpus rounds up to; default on", MAKES},
-    {"max-output", 0, SIZE_OR_NONE, FIELD(max_output), 1 * KIB, TIB, NULL, "SIZE|none",
-     "kept of stdout and of stderr each: the first half live, the last half at the end; default 1M", MAKES},
-    {"output-limit", 0, SIZE_OR_NONE, FIELD(output_limit), 1 * KIB, TIB, NULL, "SIZE|none",
-     "end the command once a stream has written more; default 64M, or --max-output if that is more", MAKES},
-    {"report", 0, TEXT, FIELD(report), 0, 0, NULL, "FILE|fd:N", "write the record, one JSON object, there", MAKES},
-    {"log", 0, CHOICE, FIELD(log), 0, 0, log_words, "off|journal|syslog",
-     "the record as one line for the system's log too: journald's own socket, or /dev/log; default off", MAKES},
-    {"summary", 0, FLAG, FIELD(summary), 0, 0, NULL, NULL,
-     "what became of the run, for people, on stderr: one line, or a short block when something went wrong; on a terminal without asking", MAKES},
-    {"quiet", 'q', FLAG, FIELD(quiet), 0, 0, NULL, NULL, "no summary and no progress line on a terminal either", MAKES},
-    {"verbose", 'v', FLAG, FIELD(verbose), 0, 0, NULL, NULL, "tell the set-up on stderr, stage by stage with times", MAKES},
-    {"explain", 0, FLAG, FIELD(explain), 0, 0, NULL, NULL,
-     "list the system calls that the filter refused, and what the command tried to reach over the network; each such call takes longer", MAKES},
-    {"keep-on-fail", 0, TIME, FIELD(keep), SECOND, 24 * HOUR, NULL, "TIME",
-     "when the command fails keep its scratch and namespaces that long for bivy enter", MAKES},
-    {"json", 0, FLAG, FIELD(json), 0, 0, NULL, NULL, "JSON on stdout", FOR(CHECK) | FOR(PS)},
-    {"timing", 0, FLAG, FIELD(timing), 0, 0, NULL, NULL, "how long each stage of the run took, on stderr and in the record", MAKES},
-    {"cgroup-parent", 0, TEXT, FIELD(cgroup_parent), 0, 0, NULL, "PATH",
-     "where the leaf is made, below every hierarchy's mount; default for root /bivy, for others the directory of their own cgroup",
-     MAKES | LIVE | FOR(CHECK)},
-    {"host-uid", 0, COUNT, FIELD(host_uid), 1, 0xfffffffe, NULL, "ID", "host user the sandbox runs as (root only); default the workspace's owner", MAKES},
-    {"host-gid", 0, COUNT, FIELD(host_gid), 1, 0xfffffffe, NULL, "ID", "host group likewise", MAKES},
-    {"unenforced", 0, LIMITS, FIELD(unenforced), 0, 0, limit_words, "memory|swap|cpu|pids",
-     "run even where the host cannot enforce this limit, and say so in the record; may be repeated", MAKES},
-    {"profile", 0, PROFILE, 0, 0, 0, NULL, "NAME",
-     "options from the file NAME, or from NAME in ~/.config/bivy/profiles or /etc/bivy/profiles, as if they stood here", MAKES | FOR(CHECK)},
-    /* clang-format on */
-};
-#define OPTION_COUNT (sizeof table / sizeof table[0])
-
-static const struct verb_row {
-    const char *name;
-    enum verb verb;
-    enum { NO_WORDS, COMMAND, SHELL, ID, ID_SHELL } words; /* what stands behind the options; SHELL: a command, or none for a shell */
-    const char *help;
-} verbs[] = {
-    {"run", VERB_RUN, COMMAND, "run one command in a fresh sandbox"},
-    {"shell", VERB_SHELL, SHELL, "the same on a terminal of its own: run -it, with an hour's --timeout; without a command a shell"},
-    {"plan", VERB_PLAN, COMMAND, "print as JSON what run would do; touch nothing"},
-    {"check", VERB_CHECK, NO_WORDS, "can this host do it? each need: ok, degraded or missing, and the command that mends it"},
-    {"ps", VERB_PS, NO_WORDS, "live sandboxes"},
-    {"kill", VERB_KILL, ID, "end one, as a timeout would"},
-    {"enter", VERB_ENTER, ID_SHELL, "run a command, or a shell, in a live sandbox, locked in as its own command is"},
-    {"clean", VERB_CLEAN, NO_WORDS, "sweep what a crash left behind"},
-    {"selftest", VERB_SELFTEST, NO_WORDS, "attack a sandbox of this installation from inside; TAP on stdout"},
-    {"help", VERB_HELP, NO_WORDS, "this text"},
-    {"version", VERB_VERSION, NO_WORDS, "the version"},
-};
-#define VERB_COUNT (sizeof verbs / sizeof verbs[0])
 
 void options_defaults(struct spec *spec)
 {
@@ -291,9 +165,9 @@ static int set_value(struct spec *spec, const struct option *option, const char 
         break;
     case CHOICE:
         result = word_index(option->words, value);
-        if (result >= 0 && option->words == network_words)
+        if (result >= 0 && option->words == options_network_words)
             *(enum network *)(void *)field = (enum network)result;
-        else if (result >= 0 && option->words == log_words)
+        else if (result >= 0 && option->words == options_log_words)
             *(enum log *)(void *)field = (enum log)result;
         else if (result >= 0)
             *(bool *)(void *)field = result > 0;
@@ -320,17 +194,17 @@ static int set_value(struct spec *spec, const struct option *option, const char 
 
 static const struct option *find(const char *name, size_t length)
 {
-    for (size_t i = 0; i < OPTION_COUNT; i++)
-        if (strlen(table[i].name) == length && !memcmp(table[i].name, name, length))
-            return &table[i];
+    for (size_t i = 0; i < options_count; i++)
+        if (strlen(options_table[i].name) == length && !memcmp(options_table[i].name, name, length))
+            return &options_table[i];
     return NULL;
 }
 
 static const struct option *find_letter(char letter)
 {
-    for (size_t i = 0; i < OPTION_COUNT; i++)
-        if (letter && table[i].letter == letter)
-            return &table[i];
+    for (size_t i = 0; i < options_count; i++)
+        if (letter && options_table[i].letter == letter)
+            return &options_table[i];
     return NULL;
 }
 
@@ -402,12 +276,14 @@ int options_profile(char *text, const char *name, struct spec *spec, struct faul
 
 static const struct verb_row *find_verb(const char *name)
 {
-    for (size_t i = 0; i < VERB_COUNT; i++)
-        if (!strcmp(verbs[i].name, name))
-            return &verbs[i];
     if (!strcmp(name, "--help") || !strcmp(name, "-h"))
-        return find_verb("help");
-    return strcmp(name, "--version") ? NULL : find_verb("version");
+        name = "help";
+    else if (!strcmp(name, "--version"))
+        name = "version";
+    for (size_t i = 0; i < options_verb_count; i++)
+        if (!strcmp(options_verbs[i].name, name))
+            return &options_verbs[i];
+    return NULL;
 }
 
 /* An option that was found and its value, argv[*at] where it is not in the same word. */
@@ -496,10 +372,19 @@ static int check_together(const struct spec *spec, struct fault *fault)
 /* `bivy help --roff`, and the like for what else the build makes of the table. */
 static bool options_form(const char *word, struct spec *spec)
 {
-    if (strcmp(word, "--roff"))
-        return false;
-    spec->roff = true;
-    return true;
+    static const char *const words[] = {
+        [HELP_ROFF] = "--roff",
+        [HELP_BASH] = "--completion=bash",
+        [HELP_ZSH] = "--completion=zsh",
+        [HELP_FISH] = "--completion=fish",
+    };
+
+    for (size_t i = HELP_ROFF; i < sizeof words / sizeof words[0]; i++)
+        if (!strcmp(words[i], word)) {
+            spec->help = (enum help)i;
+            return true;
+        }
+    return false;
 }
 
 /* What a run's id is: it becomes the name of a directory. */
@@ -582,57 +467,4 @@ int options_parse(int argc, char **argv, struct spec *spec, struct fault *fault)
     if (spec->output_limit == 0)
         spec->output_limit = spec->max_output > 64 * MIB ? spec->max_output : 64 * MIB;
     return 0;
-}
-
-void options_help(FILE *out)
-{
-    fputs("usage: bivy run [OPTIONS] [--] COMMAND [ARG...]\n\n", out);
-    for (size_t i = 0; i < VERB_COUNT; i++)
-        fprintf(out, "  bivy %-9s %s\n", verbs[i].name, verbs[i].help);
-    fputs("\noptions:\n", out);
-    for (size_t i = 0; i < OPTION_COUNT; i++) {
-        const struct option *option = &table[i];
-        if (option->letter)
-            fprintf(out, "  -%c, --%s%s%s\n", option->letter, option->name, option->value ? " " : "", option->value ? option->value : "");
-        else
-            fprintf(out, "  --%s%s%s\n", option->name, option->value ? " " : "", option->value ? option->value : "");
-        fprintf(out, "        %s\n", option->help);
-    }
-    fputs("\nExit status: the command's own; 128+n a signal; 124 timeout; 125 bivy could not run it; 126, 127 not executable,\n"
-          "not found. The record (--report) is the authority. man bivy has the rest.\n", out);
-}
-
-/* A dash in roff is a hyphen unless escaped, and a line must not begin with a dot. */
-static void roff_text(FILE *out, const char *text)
-{
-    for (; *text; text++) {
-        if (*text == '-')
-            fputs("\\-", out);
-        else if (*text == '\\')
-            fputs("\\e", out);
-        else
-            fputc(*text, out);
-    }
-}
-
-void options_roff(FILE *out)
-{
-    for (size_t i = 0; i < OPTION_COUNT; i++) {
-        const struct option *option = &table[i];
-        fputs(".TP\n", out);
-        if (option->letter)
-            fprintf(out, "\\fB\\-%c\\fR, ", option->letter);
-        fputs("\\fB", out);
-        roff_text(out, "--");
-        roff_text(out, option->name);
-        fputs("\\fR", out);
-        if (option->value) {
-            fputs(" \\fI", out);
-            roff_text(out, option->value);
-            fputs("\\fR", out);
-        }
-        fputc('\n', out);
-        roff_text(out, option->help);
-        fputs(".\n", out);
-    }
 }

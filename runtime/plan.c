@@ -167,6 +167,24 @@ void plan_choose_processors(const struct plan *plan, unsigned current, cpu_set_t
     }
 }
 
+bool plan_list_processors(const cpu_set_t *processors, char *text, size_t size)
+{
+    size_t length = 0;
+
+    for (unsigned first = 0, last; first < CPU_SETSIZE; first = last + 1) {
+        last = first;
+        if (!CPU_ISSET(first, processors))
+            continue;
+        while (last + 1 < CPU_SETSIZE && CPU_ISSET(last + 1, processors))
+            last++;
+        length += (size_t)snprintf(text + length, size - length, last > first ? "%s%u-%u" : "%s%u", length ? "," : "", first, last);
+        if (length + 2 > size)
+            return false;
+    }
+    snprintf(text + length, size - length, "\n");
+    return length > 0;
+}
+
 static char *joined(const char *name, const char *between, const char *value)
 {
     size_t size = strlen(name) + strlen(between) + strlen(value) + 1;
@@ -259,6 +277,7 @@ int plan_make(const struct spec *spec, const struct facts *facts, const char *id
 
     *plan = (struct plan){
         .rootfs = &facts->rootfs,
+        .glibc = facts->glibc,
         .workspace = spec_binds(spec) ? &facts->workspace : NULL,
         .own_namespaces = facts->namespaces,
         .cgroups = &facts->cgroups,

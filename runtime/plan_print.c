@@ -137,7 +137,7 @@ int plan_print(const struct plan *plan, FILE *out)
     print_cgroup(&json, plan);
     json_string(&json, "hostname", POLICY_HOST_NAME);
     json_string(&json, "network", plan->network == NETWORK_LOOPBACK ? "loopback" : "none");
-    json_string(&json, "stdin", plan->interactive ? "pipe" : "/dev/null");
+    json_string(&json, "stdin", plan->tty ? "terminal" : plan->interactive ? "pipe" : "/dev/null");
     json_open(&json, "processors", '[');
     for (size_t cpu = 0; cpu < CPU_SETSIZE; cpu++)
         if (CPU_ISSET(cpu, &plan->processors))

@@ -36,7 +36,7 @@ const struct mount_row policy_mounts[] = {
     {.kind = MOUNT_SCRATCH, .target = "/run",          .source = "run",    .attr = DATA, .mode = 0755,  .why = "pid files and sockets"},
     {.kind = MOUNT_SCRATCH, .target = "/home/sandbox", .source = "home",   .attr = SAFE, .mode = 0700,  .why = "HOME"},
     {.kind = MOUNT_SCRATCH, .target = "/sys", .source = "sys", .attr = RO | DATA, .mode = 0755,
-     .why = "no sysfs; three plain files tell language runtimes their limits"},
+     .why = "no sysfs; a few plain files tell language runtimes their limits"},
     {.kind = MOUNT_WORKSPACE, .target = POLICY_WORKSPACE, .source = "workspace", .attr = SAFE, .mode = 0700,
      .why = "all that persists"},
     /* What is readable by everybody in a fresh procfs and tells about the host. Files that only root may read need no mask:
@@ -96,6 +96,7 @@ const struct scratch_entry policy_scratch[] = {
     {.path = "dev/stderr", .link = "/proc/self/fd/2"},
     {.path = "sys/fs", .directory = true, .mode = 0755},
     {.path = "sys/fs/cgroup", .directory = true, .mode = 0755},
+    {.path = "sys/fs/cgroup/memory", .directory = true, .mode = 0755},
 };
 const size_t policy_scratch_count = sizeof policy_scratch / sizeof policy_scratch[0];
 

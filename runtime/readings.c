@@ -2,6 +2,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "sys.h"
@@ -58,14 +62,14 @@ int readings_take(const struct cgroup *cgroup, struct readings *readings)
     return 0;
 }
 
-int readings_oom_victim(const struct cgroup *cgroup, char *name, size_t size)
+void readings_oom_victim(const struct cgroup *cgroup, struct oom_report *report)
 {
-    char record[2048];
-    int found = 0;
+    char record[8 * 1024]; /* a record is at the most CONSOLE_EXT_LOG_MAX long */
     SYS_CLOSES int log = SYS_AGAIN(open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY));
 
+    *report = (struct oom_report){0};
     if (log < 0)
-        return 0;
+        return;
     /* One record a read; EPIPE: overwritten meanwhile, the next read goes on behind it
      * (Documentation/ABI/testing/dev-kmsg). */
     for (;;) {
@@ -73,9 +77,50 @@ int readings_oom_victim(const struct cgroup *cgroup, char *name, size_t size)
         if (got < 0 && (errno == EPIPE || errno == EINTR || errno == EINVAL))
             continue;
         if (got <= 0)
-            return found;
+            break;
         record[got] = '\0';
-        if (readings_oom_name(record, cgroup->path, name, size))
-            found = 1;
+        readings_oom_record(record, cgroup->path, report);
     }
+    if (!report->name[0])
+        *report = (struct oom_report){0};
+}
+
+uint64_t readings_memory(const struct cgroup *cgroup)
+{
+    char text[64];
+    uint64_t bytes = 0;
+
+    if (text_of(cgroup_controller(cgroup, CONTROLLER_MEMORY),
+                cgroup->v1[CONTROLLER_MEMORY] >= 0 ? "memory.usage_in_bytes" : "memory.current", text, sizeof text))
+        readings_single(text, &bytes);
+    return bytes;
+}
+
+bool readings_usage(const struct cgroup *cgroup, struct usage *usage)
+{
+    bool v1 = cgroup->v1[CONTROLLER_MEMORY] >= 0;
+    char text[8 * 1024];
+
+    *usage = (struct usage){.total = readings_memory(cgroup)};
+    return usage->total && text_of(cgroup_controller(cgroup, CONTROLLER_MEMORY), "memory.stat", text, sizeof text) &&
+           readings_usage_parse(text, v1, usage);
+}
+
+uint64_t readings_open_files(const struct cgroup *cgroup)
+{
+    char pids[4096], path[32];
+    uint64_t most = 0;
+
+    if (!text_of(cgroup->leaf, "cgroup.procs", pids, sizeof pids))
+        return 0;
+    for (char *at = pids, *end; *at; at = end + strspn(end, "\n")) {
+        struct stat file;
+        unsigned long pid = strtoul(at, &end, 10);
+        if (end == at)
+            break;
+        snprintf(path, sizeof path, "/proc/%lu/fd", pid);
+        if (SYS_AGAIN(stat(path, &file)) == 0 && file.st_size > 0 && (uint64_t)file.st_size > most)
+            most = (uint64_t)file.st_size;
+    }
+    return most;
 }

@@ -1,5 +1,6 @@
 #include "readings.h"
 
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -88,10 +89,28 @@ void readings_parse(const struct readings_texts *texts, struct readings *reading
                              microseconds(texts->cpu, "system_usec", &readings->cpu_system);
         readings->have_throttled = microseconds(texts->cpu, "throttled_usec", &readings->throttled) &&
                                    readings_keyed(texts->cpu, "nr_throttled", &readings->throttled_periods);
+        readings_keyed(texts->cpu, "nr_periods", &readings->periods);
     }
-    if (texts->cpu_v1) /* the controller is there, so that v2's text has no such lines; its times are ns */
+    if (texts->cpu_v1) { /* the controller is there, so that v2's text has no such lines; its times are ns */
         readings->have_throttled = readings_keyed(texts->cpu_v1, "throttled_time", &readings->throttled) &&
                                    readings_keyed(texts->cpu_v1, "nr_throttled", &readings->throttled_periods);
+        readings_keyed(texts->cpu_v1, "nr_periods", &readings->periods);
+    }
+}
+
+bool readings_usage_parse(const char *text, bool v1, struct usage *usage)
+{
+    uint64_t files, named;
+
+    if (!readings_keyed(text, v1 ? "total_rss" : "anon", &usage->heap) || !readings_keyed(text, v1 ? "total_cache" : "file", &files) ||
+        !readings_keyed(text, v1 ? "total_shmem" : "shmem", &usage->scratch))
+        return false;
+    usage->cache = files > usage->scratch ? files - usage->scratch : 0; /* shmem is counted among the files */
+    named = usage->heap + usage->scratch + usage->cache;
+    if (usage->total < named)
+        usage->total = named; /* the counters are read one after the other */
+    usage->kernel = usage->total - named;
+    return true;
 }
 
 /* Steps over text at *at. */
@@ -128,4 +147,95 @@ bool readings_oom_name(const char *record, const char *path, char *name, size_t 
         return false;
     snprintf(name, size, "%.*s", (int)(end - at), at);
     return true;
+}
+
+#define OUT_OF_MEMORY ";Memory cgroup out of memory: Killed process "
+#define STATS ";Memory cgroup stats for "
+
+/* The number behind a "key:" or "key " anywhere in text, which the kernel wrote. */
+static bool number_behind(const char *text, const char *key, uint64_t *out)
+{
+    const char *at = strstr(text, key);
+    uint64_t value = 0;
+
+    if (!at || (at += strlen(key), *at < '0' || *at > '9'))
+        return false;
+    for (; *at >= '0' && *at <= '9'; at++)
+        if (__builtin_mul_overflow(value, 10u, &value) || __builtin_add_overflow(value, (uint64_t)(*at - '0'), &value))
+            return false;
+    *out = value;
+    return true;
+}
+
+/* "Killed process 12 (NAME) total-vm:1kB, anon-rss:2kB, file-rss:3kB, shmem-rss:4kB, UID:...": the sizes stand behind the name, so the
+ * last of each counts. */
+static void victim_size(const char *record, struct oom_report *report)
+{
+    static const char *const parts[] = {", anon-rss:", ", file-rss:", ", shmem-rss:"};
+    const char *at = strchr(record, ';');
+    uint64_t pid, kib, sum = 0;
+
+    if (!at || strncmp(at, OUT_OF_MEMORY, strlen(OUT_OF_MEMORY)) != 0 || !number_behind(at, OUT_OF_MEMORY, &pid) || pid != report->pid)
+        return;
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+        const char *last = NULL;
+        for (const char *next = strstr(at, parts[i]); next; next = strstr(next + 1, parts[i]))
+            last = next;
+        if (last && number_behind(last, parts[i], &kib) && kib < UINT64_MAX / 4096)
+            sum += kib * 1024;
+    }
+    report->bytes = sum;
+}
+
+/* A line of the leaf's memory.stat, a record each (6.x on v1) or many in one with \x0a between them (v2 before 6.12). */
+static void take_stats(const char *text, struct usage *usage)
+{
+    static const struct {
+        const char *key;
+        size_t field;
+    } rows[] = {
+        {"anon ", offsetof(struct usage, heap)},         {"total_rss ", offsetof(struct usage, heap)},
+        {"file ", offsetof(struct usage, cache)},        {"total_cache ", offsetof(struct usage, cache)},
+        {"shmem ", offsetof(struct usage, scratch)},     {"total_shmem ", offsetof(struct usage, scratch)},
+        {"kernel ", offsetof(struct usage, kernel)},
+    };
+
+    while (text) {
+        for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+            if (!strncmp(text, rows[i].key, strlen(rows[i].key)))
+                number_behind(text, rows[i].key, (uint64_t *)(void *)((char *)usage + rows[i].field));
+        text = strstr(text, "\\x0a");
+        if (text)
+            text += 4;
+    }
+}
+
+void readings_oom_record(const char *record, const char *path, struct oom_report *report)
+{
+    const char *text = strchr(record, ';'), *end;
+    size_t length = strlen(path);
+
+    if (!text)
+        return;
+    if (!strncmp(text, STATS, strlen(STATS))) {
+        text += strlen(STATS);
+        report->stats = !strncmp(text, path, length) && text[length] == ':';
+        if (report->stats)
+            report->usage = (struct usage){0};
+        return;
+    }
+    if (readings_oom_name(record, path, report->name, sizeof report->name)) {
+        struct usage *usage = &report->usage;
+        report->stats = false;
+        report->bytes = report->pid = 0;
+        for (end = strstr(text, ",pid="); end; end = strstr(end + 1, ",pid="))
+            number_behind(end, ",pid=", &report->pid);
+        usage->cache = usage->cache > usage->scratch ? usage->cache - usage->scratch : 0;
+        usage->total = usage->heap + usage->scratch + usage->cache + usage->kernel;
+        usage->moment = usage->total ? MOMENT_LIMIT : MOMENT_NONE;
+    } else if (report->pid && !report->bytes) {
+        victim_size(record, report);
+    } else if (report->stats) {
+        take_stats(text + 1, &report->usage);
+    }
 }

@@ -5,6 +5,9 @@
 #include <sys/wait.h>
 #include <time.h>
 
+#include "hints.h"
+#include "ledger.h"
+#include "network.h"
 #include "options.h"
 #include "seccomp_filter.h"
 #include "trouble.h"
@@ -66,31 +69,6 @@ static void write_command(struct json *json, char **argv)
     json_close(json, ']');
 }
 
-static bool enforced(const struct outcome *outcome, enum limit limit)
-{
-    return outcome->have_readings && outcome->enforced & 1u << limit;
-}
-
-static void write_limits_hit(struct json *json, const struct plan *plan, const struct outcome *outcome)
-{
-    const struct readings *readings = &outcome->readings;
-
-    json_open(json, "limits_hit", '[');
-    /* At the limit the kernel takes pages back before it kills: the command was held up by it all the same. */
-    if (outcome->have_readings && (readings->oom_kills > 0 || (plan && readings->have_peak && readings->memory_peak >= plan->memory)))
-        json_string(json, NULL, "memory");
-    if (outcome->have_readings && readings->throttled_periods > 0)
-        json_string(json, NULL, "cpu");
-    if (outcome->have_readings && readings->pids_denied > 0)
-        json_string(json, NULL, "pids");
-    if (outcome->kind == OUTCOME_TIMEOUT || outcome->kind == OUTCOME_STUCK)
-        json_string(json, NULL, "timeout");
-    if (outcome->kind == OUTCOME_OUTPUT_LIMIT || (plan && plan->max_output != SPEC_UNLIMITED &&
-                                                  (outcome->out.seen > plan->max_output || outcome->err.seen > plan->max_output)))
-        json_string(json, NULL, "output");
-    json_close(json, ']');
-}
-
 static void write_stream(struct json *json, const char *name, uint64_t seen, uint64_t passed, bool truncated)
 {
     json_open(json, name, '{');
@@ -126,7 +104,7 @@ static void write_isolation(struct json *json, const struct plan *plan, const st
     json_bool(json, "no_new_privs", seen->no_new_privs == 1);
     json_string(json, "seccomp", modes[seen->seccomp <= 2 ? seen->seccomp : 0]);
     json_number(json, "seccomp_filters", seen->seccomp_filters);
-    json_string(json, "seccomp_policy", seccomp_filter_sha256);
+    json_string(json, "seccomp_policy", plan->explain ? seccomp_filter_explained_sha256 : seccomp_filter_sha256);
     json_open(json, "namespaces", '{');
     for (size_t i = 0; i < POLICY_NAMESPACES; i++)
         json_number(json, policy_namespaces[i].name, seen->namespaces[i]);
@@ -170,7 +148,7 @@ static void write_workspace(struct json *json, const struct spec *spec, const st
     json_close(json, '}');
 }
 
-static void write_readings(struct json *json, const struct spec *spec, const struct outcome *outcome)
+static void write_times(struct json *json, const struct spec *spec, const struct outcome *outcome)
 {
     const struct readings *readings = &outcome->readings;
     bool known = outcome->have_readings;
@@ -183,27 +161,6 @@ static void write_readings(struct json *json, const struct spec *spec, const str
     write_ms(json, "cpu_system_ms", known && readings->have_cpu, readings->cpu_system);
     write_ms(json, "throttled_ms", known && readings->have_throttled, readings->throttled);
     write_ms(json, "timeout_ms", true, spec->timeout);
-    json_close(json, '}');
-
-    json_open(json, "memory", '{');
-    write_known(json, "limit_bytes", enforced(outcome, LIMIT_MEMORY), spec->memory);
-    write_known(json, "peak_bytes", known && readings->have_peak, readings->memory_peak);
-    write_known(json, "oom_kills", enforced(outcome, LIMIT_MEMORY), readings->oom_kills);
-    json_string(json, "oom_victim", outcome->victim[0] ? outcome->victim : NULL);
-    json_close(json, '}');
-
-    json_open(json, "cpu", '{');
-    if (enforced(outcome, LIMIT_CPU))
-        json_thousandths(json, "limit", spec->cpu);
-    else
-        json_null(json, "limit");
-    write_known(json, "throttled_periods", known && readings->have_throttled, readings->throttled_periods);
-    json_close(json, '}');
-
-    json_open(json, "pids", '{');
-    write_known(json, "limit", enforced(outcome, LIMIT_PIDS), spec->pids);
-    write_known(json, "peak", known && readings->have_pids_peak, readings->pids_peak);
-    write_known(json, "denied", known && readings->have_pids, readings->pids_denied);
     json_close(json, '}');
 }
 
@@ -257,18 +214,23 @@ void record_write(struct json *json, const struct spec *spec, const struct plan 
     json_number(json, "bivy_exit", (uint64_t)outcome_status(outcome));
     write_error(json, outcome);
     write_command(json, spec->argv);
-    write_readings(json, spec, outcome);
+    write_times(json, spec, outcome);
+    ledger_write(json, spec, outcome, plan);
     write_stream(json, "stdout", outcome->out.seen, outcome->out.passed, outcome->out.truncated);
     write_stream(json, "stderr", outcome->err.seen, outcome->err.passed, outcome->err.truncated);
-    write_limits_hit(json, plan, outcome);
+    ledger_write_hit(json, plan, outcome);
+    hints_write(json, spec, plan, outcome);
     json_open(json, "unenforced", '[');
     for (int l = 0; l < LIMIT_COUNT; l++)
-        if (outcome->have_readings && !enforced(outcome, (enum limit)l))
+        if (outcome->have_readings && !ledger_enforced(outcome, (enum limit)l))
             json_string(json, NULL, limit_name((enum limit)l));
     json_close(json, ']');
     write_isolation(json, plan, outcome);
     write_workspace(json, spec, plan, outcome);
     write_timing(json, spec, outcome);
+    autopsy_write(json, outcome->autopsy);
+    network_write(json, spec, outcome);
+    explain_write(json, outcome);
     write_kept(json, outcome);
     json_open(json, "residue", '[');
     if (outcome->residue[0])

@@ -7,18 +7,19 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "helper.h"
 #include "json.h"
 #include "place.h"
-#include "record.h"
+#include "plain.h"
 #include "streams.h"
+#include "summary.h"
 #include "sys.h"
 #include "units.h"
 
 #define OPEN_WITHIN ((uint64_t)3000000000)
+#define UNASKED ((uint64_t)500000000) /* a terminal that takes no summary, stopped by Ctrl-S, say, does not hold a run for longer */
 #define RECORD_ROOM (64 * 1024) /* set aside in a record file before anything runs; a record is smaller */
 
 /* A whole text to a descriptor that may be slow, full or closed, until `by`. */
@@ -244,19 +245,21 @@ static int post_in_helper(void *data, void *answer)
     return -1;
 }
 
-int report_write(struct report *report, const struct spec *spec, const struct plan *plan, const struct outcome *outcome,
-                 uint64_t by, struct fault *fault)
+bool report_wanted(const struct report *report)
 {
-    struct json json = {0};
+    return report->fd >= 0 || report->may_block;
+}
+
+int report_write(struct report *report, const char *where, const struct json *record, uint64_t by, struct fault *fault)
+{
     int result = 0;
 
-    if (report->fd < 0 && !report->may_block)
+    if (!report_wanted(report))
         return 0;
-    record_write(&json, spec, plan, outcome);
-    if (json.failed) {
+    if (record->failed) {
         result = -ENOMEM;
     } else if (report->may_block) {
-        struct letter letter = {.path = report->path, .file = report->file, .text = json.text, .length = json.length, .by = by};
+        struct letter letter = {.path = report->path, .file = report->file, .text = record->text, .length = record->length, .by = by};
         struct helper_left left;
         int answer = 0, fd, error;
         const struct helper_task task = {.work = post_in_helper, .data = &letter, .keep = -1, .stop = -1, .by = by,
@@ -264,36 +267,47 @@ int report_write(struct report *report, const struct spec *spec, const struct pl
         error = helper_run(&task, &fd, &left);
         result = error < 0 ? error : answer;
     } else {
-        struct letter letter = {.fd = report->fd, .file = report->file, .text = json.text, .length = json.length, .by = by};
+        struct letter letter = {.fd = report->fd, .file = report->file, .text = record->text, .length = record->length, .by = by};
         result = post(&letter);
     }
-    json_release(&json);
     return result < 0 ? fault_set(fault, STAGE_REPORT, -result, "write the record to a place with room and a reader",
-                                  "--report %.300s: the record could not be written", spec->report)
+                                  "--report %.300s: the record could not be written", where)
                       : 0;
 }
 
+/* CAN and ST end whatever sequence was begun, the rest undoes hidden letters and other alphabets (ECMA-48, ISO 2022). */
+static const char calm[] = "\030\033\\\033(B\017\033[m";
+static bool calm_first;
+
+void report_after_command(void)
+{
+    const char *terminal = getenv("TERM");
+
+    calm_first = isatty(STDERR_FILENO) == 1 && !(terminal && !strcmp(terminal, "dumb"));
+}
+
+static void be_calm(uint64_t by)
+{
+    if (calm_first)
+        put_patiently(STDERR_FILENO, calm, sizeof calm - 1, by);
+    calm_first = false;
+}
+
 /* Names in our messages come from the caller, the workspace and the command: no byte of theirs may move a terminal. */
-static void put_line(const char *prefix, const char *text, uint64_t by)
+static void put_coloured(const char *colour, const char *prefix, const char *text, uint64_t by)
 {
     char line[2048];
-    size_t length = (size_t)snprintf(line, sizeof line, "bivy: %s", prefix);
+    size_t length = (size_t)snprintf(line, sizeof line, "%sbivy: %s", colour, prefix);
 
-    while (*text && length < sizeof line - 8) {
-        unsigned char byte = (unsigned char)*text;
-        size_t span = json_utf8(text, strlen(text));
-        bool c1 = byte == 0xc2 && (unsigned char)text[1] < 0xa0; /* U+0080 to U+009F: controls too, as is a lone byte of 0x80 to 0x9f */
-        if (byte < 0x20 || byte == 0x7f || span == 0 || c1) {
-            length += (size_t)snprintf(line + length, sizeof line - length, "\\x%02x", byte);
-            span = 1;
-        } else {
-            memcpy(line + length, text, span);
-            length += span;
-        }
-        text += span;
-    }
-    line[length++] = '\n';
+    length += plain_text(text, strlen(text), line + length, sizeof line - 8 - length);
+    length += (size_t)snprintf(line + length, sizeof line - length, "%s\n", *colour ? "\x1b[0m" : "");
+    be_calm(by);
     put_patiently(STDERR_FILENO, line, length, by);
+}
+
+static void put_line(const char *prefix, const char *text, uint64_t by)
+{
+    put_coloured("", prefix, text, by);
 }
 
 void report_fault(const struct fault *fault, uint64_t by)
@@ -307,25 +321,48 @@ void report_fault(const struct fault *fault, uint64_t by)
         put_line("hint: ", fault->hint, by);
 }
 
-void report_summary(const struct plan *plan, const struct outcome *outcome, uint64_t by)
+void report_line(const char *text, uint64_t by)
 {
-    char text[400], wall[UNITS_TIME_TEXT], peak[UNITS_TIME_TEXT], limit[UNITS_TIME_TEXT], how[64] = "", name[OUTCOME_SIGNAL_TEXT];
-
-    if (outcome->kind == OUTCOME_SETUP_FAILED) {
-        snprintf(text, sizeof text, "setup_failed at %s", stage_name(outcome->fault.stage));
-        put_line("", text, by);
-        return;
-    }
-    if (outcome->have_status && WIFEXITED(outcome->wait_status))
-        snprintf(how, sizeof how, " %d", WEXITSTATUS(outcome->wait_status));
-    else if (outcome->have_status && WIFSIGNALED(outcome->wait_status))
-        snprintf(how, sizeof how, " (%s)", outcome_signal_name(WTERMSIG(outcome->wait_status), name));
-    snprintf(text, sizeof text, "%s%s, %s, peak memory %s of %s%s%s%s", outcome_name(outcome->kind), how,
-             units_show_time((outcome->ended_at ? outcome->ended_at : sys_now()) - outcome->ready_at, wall),
-             outcome->readings.have_peak ? units_show_size(outcome->readings.memory_peak, peak) : "unknown",
-             units_show_size(plan->memory, limit), outcome->victim[0] ? ", killed for memory: " : "", outcome->victim,
-             outcome->readings.pids_denied ? ", forks refused" : "");
     put_line("", text, by);
+}
+
+bool report_in_front(int terminal)
+{
+    pid_t group = tcgetpgrp(terminal);
+
+    return group < 0 ? errno == ENOTTY : group == getpgrp();
+}
+
+bool report_for_people(const struct spec *spec)
+{
+    if (spec->quiet || spec->summary)
+        return !spec->quiet;
+    return (spec->verb == VERB_RUN || spec->verb == VERB_SHELL) && isatty(STDERR_FILENO) && report_in_front(STDERR_FILENO);
+}
+
+/* https://no-color.org: set and not empty. */
+static bool coloured(void)
+{
+    const char *no = getenv("NO_COLOR"), *terminal = getenv("TERM");
+
+    return isatty(STDERR_FILENO) && !(no && *no) && terminal && strcmp(terminal, "dumb") != 0;
+}
+
+void report_summary(const struct spec *spec, const struct plan *plan, const struct outcome *outcome, bool within_line, uint64_t by)
+{
+    static const char *const colours[] = {[TONE_PLAIN] = "", [TONE_GOOD] = "\x1b[32m", [TONE_BAD] = "\x1b[31m", [TONE_HINT] = "\x1b[33m"};
+    static struct summary_line lines[SUMMARY_MOST];
+    size_t count = summary_make(spec, plan, outcome, lines);
+    bool colour = coloured();
+
+    if (!spec->summary && by > sys_now() + UNASKED)
+        by = sys_now() + UNASKED;
+    if (within_line && isatty(STDERR_FILENO)) {
+        be_calm(by);
+        put_patiently(STDERR_FILENO, "\n", 1, by);
+    }
+    for (size_t i = 0; i < count; i++)
+        put_coloured(colour ? colours[lines[i].tone] : "", "", lines[i].text, by);
 }
 
 void report_timing(const struct outcome *outcome, uint64_t by)

@@ -88,7 +88,7 @@ static int make_file(int dir, const char *path, const char *text)
 {
     SYS_CLOSES int fd = SYS_AGAIN(openat(dir, path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0444));
     ssize_t length = (ssize_t)strlen(text);
-    char back[64];
+    char back[256];
 
     if (fd < 0)
         return -errno;
@@ -100,12 +100,23 @@ static int make_file(int dir, const char *path, const char *text)
 /* What language runtimes read to size themselves: the limits as v2 would show them, whichever hierarchy holds them. */
 static int make_limits(const struct plan *plan, int dir)
 {
+    /* libuv takes memory.max without memory.high for no limit at all; where /proc/self/cgroup has lines of v1, and before 1.45, it asks
+     * for v1's names. */
+    static const char limit[] = "sys/fs/cgroup/memory.max";
+    static const char *const also[] = {"sys/fs/cgroup/memory.high", "sys/fs/cgroup/memory/memory.limit_in_bytes",
+                                       "sys/fs/cgroup/memory/memory.soft_limit_in_bytes"};
+    struct stat linked;
     char text[64];
     int result;
 
     snprintf(text, sizeof text, "%llu\n", (unsigned long long)plan->memory);
-    if ((result = make_file(dir, "sys/fs/cgroup/memory.max", text)) < 0)
+    if ((result = make_file(dir, limit, text)) < 0)
         return result;
+    for (size_t i = 0; i < sizeof also / sizeof also[0]; i++)
+        if (SYS_AGAIN(linkat(dir, limit, dir, also[i], 0)) < 0)
+            return -errno;
+    if (SYS_AGAIN(fstatat(dir, limit, &linked, AT_SYMLINK_NOFOLLOW)) < 0 || linked.st_nlink != 1 + sizeof also / sizeof also[0])
+        return -EIO;
     snprintf(text, sizeof text, "%llu 100000\n", (unsigned long long)plan->cpu * 100);
     if ((result = make_file(dir, "sys/fs/cgroup/cpu.max", text)) < 0)
         return result;
@@ -113,7 +124,30 @@ static int make_limits(const struct plan *plan, int dir)
     return make_file(dir, "sys/fs/cgroup/pids.max", text);
 }
 
-static int new_tmpfs(const struct plan *plan)
+/* glibc takes its number of processors from here, not from the affinity: os.cpu_count() of Python, and so the size
+ * of its pools, std::thread::hardware_concurrency() of old. A cpuN for each, because before 2.34 it counts those. What is `possible`
+ * stays untold: programs size their affinity masks by it, and the kernel refuses one that is too small for the host. */
+static int make_processors(int dir, const cpu_set_t *processors)
+{
+    static const char *const above[] = {"sys/devices", "sys/devices/system", "sys/devices/system/cpu"};
+    char text[200], path[48];
+
+    if (!plan_list_processors(processors, text, sizeof text))
+        return 0; /* more than a hint is worth */
+    for (size_t i = 0; i < sizeof above / sizeof above[0]; i++)
+        if (SYS_AGAIN(mkdirat(dir, above[i], 0755)) < 0)
+            return -errno;
+    for (unsigned cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+        if (!CPU_ISSET(cpu, processors))
+            continue;
+        snprintf(path, sizeof path, "sys/devices/system/cpu/cpu%u", cpu);
+        if (SYS_AGAIN(mkdirat(dir, path, 0755)) < 0)
+            return -errno;
+    }
+    return make_file(dir, "sys/devices/system/cpu/online", text);
+}
+
+int rootfs_new_tmpfs(const struct plan *plan)
 {
     SYS_CLOSES int fs = sys_fsopen("tmpfs");
     char text[32];
@@ -147,13 +181,13 @@ static const char *scratch_mend(int error)
     }
 }
 
-int rootfs_scratch(const struct plan *plan, struct rootfs *rootfs, struct fault *fault)
+int rootfs_scratch(const struct plan *plan, const cpu_set_t *processors, struct rootfs *rootfs, struct fault *fault)
 {
     SYS_CLOSES int point = SYS_AGAIN(open(plan->cgroups->v2.mount, O_PATH | O_DIRECTORY | O_CLOEXEC));
     struct sys_inode top;
     int result;
 
-    rootfs->scratch = new_tmpfs(plan);
+    rootfs->scratch = rootfs_new_tmpfs(plan);
     if (rootfs->scratch < 0)
         return fault_set(fault, STAGE_SCRATCH, -rootfs->scratch, scratch_mend(-rootfs->scratch), "the scratch tmpfs cannot be made");
     /* Attached, because before 6.15 only mounts of one's own namespace can be cloned from; over the cgroup2 mount, because every host
@@ -172,7 +206,8 @@ int rootfs_scratch(const struct plan *plan, struct rootfs *rootfs, struct fault 
         if ((result = make_entry(rootfs->scratch, &policy_scratch[i])) < 0)
             return fault_set(fault, STAGE_SCRATCH, -result, scratch_mend(-result), "scratch entry %s cannot be made",
                              policy_scratch[i].path);
-    if ((result = make_limits(plan, rootfs->scratch)) < 0)
+    if ((result = make_limits(plan, rootfs->scratch)) < 0 ||
+        (processors && plan->glibc && (result = make_processors(rootfs->scratch, processors)) < 0))
         return fault_set(fault, STAGE_SCRATCH, -result, scratch_mend(-result), "limit files cannot be made");
     return 0;
 }
@@ -192,18 +227,13 @@ int rootfs_root(const struct plan *plan, int taken, struct rootfs *rootfs, struc
     return result < 0 ? fault_set(fault, STAGE_ROOT, -result, NULL, "rootfs %.300s: cannot be attached", plan->rootfs->path) : 0;
 }
 
-int rootfs_proc(const struct plan *plan, struct rootfs *rootfs, struct fault *fault)
+int rootfs_new_proc(struct fault *fault)
 {
     SYS_CLOSES int fs = sys_fsopen("proc");
     SYS_CLOSES int mount = -1;
     struct statfs type;
     int result = fs;
-    uint64_t attr = 0;
-    const char *target = "/proc";
 
-    for (size_t i = 0; i < plan->mount_count; i++)
-        if (plan->mounts[i].row->kind == MOUNT_PROC)
-            attr = plan->mounts[i].row->attr;
     /* Only what may be ptraced shows: pid 1 is not dumpable, so from inside there is no /proc/1 (proc(5)). */
     if (fs < 0 || (!weakened("hidepid") && (result = sys_fsconfig_string(fs, "hidepid", "ptraceable")) < 0) ||
         (result = sys_fsconfig_create(fs)) < 0 ||
@@ -216,6 +246,23 @@ int rootfs_proc(const struct plan *plan, struct rootfs *rootfs, struct fault *fa
         return fault_set(fault, STAGE_PROC, EPROTO, NULL, "the new procfs is not one");
     if (!weakened("max_user_namespaces") && (result = sys_write_file(mount, "sys/user/max_user_namespaces", "0")) < 0)
         return fault_set(fault, STAGE_PROC, -result, NULL, "max_user_namespaces cannot be set to 0");
+    result = mount;
+    mount = -1; /* the caller's now */
+    return result;
+}
+
+int rootfs_proc(const struct plan *plan, struct rootfs *rootfs, struct fault *fault)
+{
+    SYS_CLOSES int mount = rootfs_new_proc(fault);
+    uint64_t attr = 0;
+    const char *target = "/proc";
+    int result;
+
+    if (mount < 0)
+        return mount;
+    for (size_t i = 0; i < plan->mount_count; i++)
+        if (plan->mounts[i].row->kind == MOUNT_PROC)
+            attr = plan->mounts[i].row->attr;
     if ((result = settle(mount, attr)) < 0 || (result = attach(rootfs->root, target, mount)) < 0)
         return fault_set(fault, STAGE_PROC, -result, "make the rootfs with rootfs/build", "%s cannot be mounted", target);
     return 0;
@@ -312,7 +359,7 @@ static int bind_scratch(const struct mount_row *row, const char *source)
     return sys_bind(path, row->target + 1);
 }
 
-static int new_devpts(const struct mount_row *row)
+int rootfs_new_devpts(const struct mount_row *row)
 {
     SYS_CLOSES int fs = sys_fsopen("devpts");
     char most[16];
@@ -362,7 +409,7 @@ static int bind_row(const struct plan *plan, const struct plan_mount *mount, int
         mend = "the host's /dev must have this node, on a mount that allows devices";
         break;
     case MOUNT_DEVPTS: {
-        SYS_CLOSES int pts = result = new_devpts(row);
+        SYS_CLOSES int pts = result = rootfs_new_devpts(row);
         if (pts >= 0)
             result = attach(rootfs->root, row->target, pts);
         break;

@@ -9,15 +9,23 @@
 #include "seccomp_filter.h"
 #include "sys.h"
 
-int seccomp_load(struct fault *fault)
+int seccomp_load(int *listener, struct fault *fault)
 {
     struct sock_fprog program = {
-        .len = seccomp_filter_len,
-        .filter = (struct sock_filter *)(uintptr_t)seccomp_filter, /* the kernel copies it and changes nothing */
+        .len = listener ? seccomp_filter_explained_len : seccomp_filter_len,
+        /* the kernel copies it and changes nothing */
+        .filter = (struct sock_filter *)(uintptr_t)(listener ? seccomp_filter_explained : seccomp_filter),
     };
-    int result = sys_seccomp_filter(&program);
+    int result = listener ? sys_seccomp_listener(&program) : sys_seccomp_filter(&program);
 
-    return result < 0 ? fault_set(fault, STAGE_SECCOMP, -result, "the kernel needs CONFIG_SECCOMP_FILTER", "the filter cannot be loaded") : 0;
+    if (result < 0)
+        return fault_set(fault, STAGE_SECCOMP, -result,
+                         result == -EBUSY ? "bivy is itself under a filter that somebody listens to: run without --explain"
+                                          : "the kernel needs CONFIG_SECCOMP_FILTER",
+                         "the filter cannot be loaded");
+    if (listener)
+        *listener = result;
+    return 0;
 }
 
 int seccomp_probe(void)

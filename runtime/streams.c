@@ -19,6 +19,7 @@
 #define WIDE (1024u * 1024)
 #define WIDE_MEMORY (64u * WIDE) /* of the leaf: with less it would miss what is in the pipe */
 #define ROUNDS 16       /* of one stream before the other gets its turn */
+#define SHOWN_REST (128u * 1024) /* more than a terminal holds between its two ends */
 #define BLIND_WRITE 512 /* into something that cannot be made non-blocking: no more than POLLOUT promises of any of them */
 
 static char *map(size_t size)
@@ -63,13 +64,14 @@ int streams_open_out(int fd, bool *ours)
     return open_anew(fd, O_WRONLY, ours);
 }
 
-static void open_out(struct stream *stream, int fd)
+static void open_out(struct stream *stream, int fd, char *last)
 {
     mode_t type = type_of(fd);
 
     stream->out = open_anew(fd, O_WRONLY, &stream->out_ours);
     /* Not to sockets and terminals: there splice(2) may block whatever it is told. */
     stream->splices = type == S_IFIFO || type == S_IFREG;
+    stream->last = type == S_IFCHR && isatty(fd) ? last : NULL;
 }
 
 static uint64_t inode_of(int fd)
@@ -79,8 +81,18 @@ static uint64_t inode_of(int fd)
     return SYS_AGAIN(fstat(fd, &file)) < 0 ? 0 : file.st_ino;
 }
 
-static int open_command_pipe(struct stream *stream, int fd, int *child_end, const struct plan *plan, struct fault *fault)
+static void set_limits(struct stream *stream, const struct plan *plan)
 {
+    stream->head = plan->max_output;
+    if (plan->max_output == SPEC_UNLIMITED)
+        return;
+    stream->head = plan->max_output / 2;
+    stream->tail = plan->max_output - stream->head;
+}
+
+static int open_command_pipe(struct streams *streams, int fd, const struct plan *plan, struct fault *fault)
+{
+    struct stream *stream = fd == 1 ? &streams->out : &streams->err;
     int ends[2];
 
     if (pipe2(ends, O_CLOEXEC) < 0)
@@ -88,17 +100,54 @@ static int open_command_pipe(struct stream *stream, int fd, int *child_end, cons
     stream->in = ends[0];
     stream->in_ours = true;
     stream->wide = plan->memory < WIDE_MEMORY;
-    *child_end = ends[1];
+    streams->child[fd] = ends[1];
     if (fcntl(ends[0], F_SETFL, O_NONBLOCK) < 0) /* our end only: each end is an open file description of its own */
         return fault_set(fault, STAGE_STREAMS, errno, NULL, "fcntl");
-    open_out(stream, fd);
-    if (plan->max_output == SPEC_UNLIMITED) {
-        stream->head = SPEC_UNLIMITED;
-    } else {
-        stream->head = plan->max_output / 2;
-        stream->tail = plan->max_output - stream->head;
-    }
+    open_out(stream, fd, &streams->last);
+    set_limits(stream, plan);
     return 0;
+}
+
+static void open_in(struct streams *streams, int out)
+{
+    streams->in.out = out;
+    streams->in.out_ours = true;
+    streams->in.in = open_anew(0, O_RDONLY, &streams->in.in_ours);
+    /* A pipe that may not be opened anew (another user's): splice is the one call that does not block on it. */
+    streams->in.splices = !streams->in.in_ours && type_of(0) == S_IFIFO;
+    streams->in.head = SPEC_UNLIMITED;
+    if (streams->in.in < 0)
+        sys_close(&streams->in.out);
+}
+
+/* The terminal is made inside, later. */
+static int open_terminal(const struct plan *plan, struct streams *streams, struct fault *fault)
+{
+    open_out(&streams->out, 1, &streams->last);
+    streams->out.splices = false; /* out of a terminal splice(2) may block */
+    streams->out.wide = true;
+    streams->out.shown = streams->out.in_ours = true;
+    set_limits(&streams->out, plan);
+    return terminal_open(plan->interactive, &streams->terminal, fault);
+}
+
+int streams_show(const struct plan *plan, struct streams *streams, struct fault *fault)
+{
+    streams->out.in = fcntl(streams->terminal.master, F_DUPFD_CLOEXEC, 3);
+    if (plan->interactive)
+        streams->in.out = fcntl(streams->terminal.master, F_DUPFD_CLOEXEC, 3);
+    if (streams->out.in < 0 || (plan->interactive && streams->in.out < 0))
+        return fault_set(fault, STAGE_STREAMS, errno, "raise the caller's limit of open files", "a descriptor cannot be duplicated");
+    return 0;
+}
+
+void streams_listen(struct streams *streams)
+{
+    streams->listening = true;
+    if (streams->in.out < 0)
+        return;
+    open_in(streams, streams->in.out);
+    streams->in.keys = streams->terminal.keys ? &streams->terminal : NULL;
 }
 
 int streams_open(const struct plan *plan, struct streams *streams, struct fault *fault)
@@ -106,8 +155,9 @@ int streams_open(const struct plan *plan, struct streams *streams, struct fault 
     int ends[2], result;
 
     *streams = STREAMS_NONE;
-    if ((result = open_command_pipe(&streams->out, 1, &streams->child[1], plan, fault)) < 0 ||
-        (result = open_command_pipe(&streams->err, 2, &streams->child[2], plan, fault)) < 0)
+    if (plan->tty)
+        return open_terminal(plan, streams, fault);
+    if ((result = open_command_pipe(streams, 1, plan, fault)) < 0 || (result = open_command_pipe(streams, 2, plan, fault)) < 0)
         return result;
     if ((streams->inode[1] = inode_of(streams->child[1])) == 0 || (streams->inode[2] = inode_of(streams->child[2])) == 0)
         return fault_set(fault, STAGE_STREAMS, errno, NULL, "a pipe cannot be examined");
@@ -117,15 +167,9 @@ int streams_open(const struct plan *plan, struct streams *streams, struct fault 
         return fault_set(fault, STAGE_STREAMS, errno, "raise the caller's limit of open files", "no pipe can be made");
     streams->child[0] = ends[0];
     streams->in.out = ends[1];
-    streams->in.out_ours = true;
     if (fcntl(ends[1], F_SETFL, O_NONBLOCK) < 0 || (streams->inode[0] = inode_of(ends[0])) == 0)
         return fault_set(fault, STAGE_STREAMS, errno, NULL, "fcntl");
-    streams->in.in = open_anew(0, O_RDONLY, &streams->in.in_ours);
-    /* A pipe that may not be opened anew (another user's): splice is the one call that does not block on it. */
-    streams->in.splices = !streams->in.in_ours && type_of(0) == S_IFIFO;
-    streams->in.head = SPEC_UNLIMITED;
-    if (streams->in.in < 0)
-        sys_close(&streams->in.out);
+    open_in(streams, ends[1]);
     return 0;
 }
 
@@ -133,6 +177,7 @@ void streams_close_child(struct streams *streams)
 {
     for (int i = 0; i < 3; i++)
         sys_close(&streams->child[i]);
+    sys_close(&streams->terminal.child);
 }
 
 /* What is still in the pipe was written by the command too, although nobody will get it. */
@@ -177,8 +222,11 @@ static ssize_t put(struct stream *stream, const char *bytes, size_t length)
         if (done < 0 && errno == ENOTSOCK)
             done = ready(stream->out, POLLOUT) ? write(stream->out, bytes, length < BLIND_WRITE ? length : BLIND_WRITE) : 0;
     }
-    if (done > 0)
+    if (done > 0) {
         stream->passed += (uint64_t)done;
+        if (stream->last)
+            *stream->last = bytes[done - 1];
+    }
     if (done >= 0 || errno == EAGAIN || errno == EINTR)
         return done > 0 ? done : 0;
     return -1;
@@ -277,6 +325,8 @@ static bool copy_on(struct stream *stream)
     }
     stream->pending_to = take(stream, stream->pending, stream->head < CHUNK ? (size_t)stream->head : CHUNK);
     stream->seen += stream->pending_to;
+    if (stream->keys)
+        terminal_typed(stream->keys, stream->pending, stream->pending_to);
     if (stream->head != SPEC_UNLIMITED)
         stream->head -= stream->pending_to;
     return stream->pending_to > 0 && flush(stream);
@@ -341,6 +391,23 @@ static bool concerns(const struct stream *stream, const struct pollfd *fds, size
     return false;
 }
 
+bool streams_reach_terminal(const struct streams *streams, const struct pollfd *fds, size_t count)
+{
+    return (streams->out.last && concerns(&streams->out, fds, count)) || (streams->err.last && concerns(&streams->err, fds, count));
+}
+
+/* A pipe ends when its end is closed; a terminal must be told. */
+static void serve_terminal(struct streams *streams)
+{
+    if (streams->out.broken) { /* the command's terminal is gone, as it would be with a window that is closed */
+        sys_close(&streams->in.in);
+        sys_close(&streams->in.out);
+        terminal_hang_up(&streams->terminal);
+    } else if (streams->listening && streams->in.out < 0) {
+        terminal_end_input(&streams->terminal);
+    }
+}
+
 void streams_serve(struct streams *streams, const struct pollfd *fds, size_t count)
 {
     if (concerns(&streams->out, fds, count))
@@ -350,8 +417,10 @@ void streams_serve(struct streams *streams, const struct pollfd *fds, size_t cou
     if (concerns(&streams->in, fds, count))
         pump(&streams->in);
     /* The caller's end of file is the command's, once everything before it has been written. */
-    if (streams->in.in < 0 && streams->in.pending_from == streams->in.pending_to)
+    if (streams->in.in < 0 && (streams->listening || !streams->out.shown) && streams->in.pending_from == streams->in.pending_to)
         sys_close(&streams->in.out);
+    if (streams->out.shown)
+        serve_terminal(streams);
 }
 
 /* false: the deadline came, or signals has something to say. */
@@ -383,15 +452,17 @@ static void finish_one(struct stream *stream, const char *name, uint64_t deadlin
     uint64_t last;
 
     /* The sandbox is dead, but a command may have handed its end of the pipe to somebody outside, through a socket in the workspace.
-     * So: what is in the pipe now is the command's, and no more. */
-    if (stream->in >= 0)
+     * So: what is in the pipe now is the command's, and no more. Of a terminal the kernel does not say how much that is. */
+    if (stream->in >= 0 && !stream->shown)
         ioctl(stream->in, FIONREAD, &rest);
-    last = stream->seen + (rest > 0 ? (uint64_t)rest : 0);
+    last = stream->seen + (stream->shown ? SHOWN_REST : rest > 0 ? (uint64_t)rest : 0);
     do
         pump(stream);
     while (sys_now() < deadline && (stream->waits_out ? wait_room(stream, deadline, signals)
                                                       : stream->in >= 0 && stream->seen < last && ready(stream->in, POLLIN)));
-    if (stream->seen < last)
+    if (stream->shown)
+        count_rest(stream);
+    else if (stream->seen < last)
         stream->seen = last; /* nobody took it in time */
     sys_close(&stream->in);
     if (stream->ring_seen > 0 && !stream->broken) {
@@ -413,6 +484,7 @@ static void finish_one(struct stream *stream, const char *name, uint64_t deadlin
 
 void streams_finish(struct streams *streams, uint64_t deadline, int signals)
 {
+    terminal_restore(); /* from here on Ctrl-C is for us */
     sys_close(&streams->in.in);
     sys_close(&streams->in.out);
     finish_one(&streams->out, "stdout", deadline, signals);
@@ -436,6 +508,7 @@ void streams_release(struct streams *streams)
     release_one(&streams->err);
     release_one(&streams->in);
     streams_close_child(streams);
+    terminal_release(&streams->terminal);
 }
 
 bool streams_over(const struct streams *streams, uint64_t limit)

@@ -3,73 +3,53 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "seccomp_filter.h"
 #include "sys.h"
 
 #define MOST_TOLD 3
 
-/* Never cmdline, environ or maps: these take the process's memory lock, which it may hold while it waits. */
-void stuck_describe_process(int pid, char *text, size_t size)
+static void describe(int pid, const char *name, char state, const char *call, const char *channel, char *text, size_t size)
 {
-    char path[48], stat[512], call[256], channel[64];
-    const char *name = "?", *name_end = name + 1, *waits = "?";
-    char state = '?';
-
-    snprintf(path, sizeof path, "/proc/%d/stat", pid);
-    if (sys_read_file(AT_FDCWD, path, stat, sizeof stat) > 0) {
-        char *open = strchr(stat, '('), *close = strrchr(stat, ')');
-        if (open && close && close > open && close[1] == ' ') {
-            name = open + 1;
-            name_end = close;
-            state = close[2];
-        }
-    }
-    snprintf(path, sizeof path, "/proc/%d/syscall", pid);
-    if (sys_read_file(AT_FDCWD, path, call, sizeof call) > 0) {
-        char *end;
-        long number = strtol(call, &end, 10);
-        if (end == call)
-            call[strcspn(call, "\n")] = '\0'; /* "running" */
-        else if (number >= 0 && number < seccomp_filter_names_len && seccomp_filter_names[number])
-            snprintf(call, sizeof call, "%s", seccomp_filter_names[number]);
-        else
-            snprintf(call, sizeof call, "call %ld", number);
-    } else {
-        snprintf(call, sizeof call, "?");
-    }
-    snprintf(path, sizeof path, "/proc/%d/wchan", pid);
-    if (sys_read_file(AT_FDCWD, path, channel, sizeof channel) > 0)
-        waits = channel;
-    snprintf(text, size, "process %d \"%.*s\", state %c, in %.40s, waits in %.40s", pid, (int)(name_end - name), name, state, call, waits);
+    snprintf(text, size, "process %d \"%s\", state %c, in %.40s, waits in %.40s", pid, name, state, call[0] ? call : "?",
+             channel[0] ? channel : "?");
 }
 
-void stuck_describe(const struct cgroup *cgroup, char *text, size_t size)
+void stuck_describe_process(int pid, char *text, size_t size)
 {
-    char pids[1024];
+    struct autopsy_stat stat = {.name = "?", .state = '?'};
+    struct autopsy_call call = {.number = -1};
+    char path[48], found[1024], channel[AUTOPSY_CHANNEL + 1] = "";
+    const char *name = NULL;
+
+    snprintf(path, sizeof path, "/proc/%d/stat", pid);
+    if (sys_read_file(AT_FDCWD, path, found, sizeof found) > 0)
+        autopsy_stat(found, &stat);
+    snprintf(path, sizeof path, "/proc/%d/syscall", pid);
+    if (sys_read_file(AT_FDCWD, path, found, sizeof found) > 0 && autopsy_call(found, &call))
+        name = autopsy_call_name(call.number);
+    snprintf(path, sizeof path, "/proc/%d/wchan", pid);
+    if (sys_read_file(AT_FDCWD, path, channel, sizeof channel) <= 0)
+        channel[0] = '\0';
+    describe(pid, stat.name, stat.state, name ? name : "", channel, text, size);
+}
+
+void stuck_describe(const struct autopsy *autopsy, char *text, size_t size)
+{
     size_t length = 0;
-    int told = 0;
 
     text[0] = '\0';
-    if (cgroup->leaf < 0 || sys_read_file(cgroup->leaf, "cgroup.procs", pids, sizeof pids) <= 0)
-        return;
-    for (char *at = pids; *at && length + 1 < size;) {
-        char *end;
-        long pid = strtol(at, &end, 10);
-        if (end == at || pid <= 0)
-            break;
-        at = end + strspn(end, "\n");
-        if (++told > MOST_TOLD) {
+    for (unsigned i = 0; autopsy && i < autopsy->told && length + 1 < size; i++) {
+        const struct autopsy_process *process = &autopsy->process[i];
+        if (i == MOST_TOLD) {
             snprintf(text + length, size - length, "; and others");
             break;
         }
-        if (told > 1)
+        if (i > 0)
             length += (size_t)snprintf(text + length, size - length, "; ");
         if (length >= size)
             break;
-        stuck_describe_process((int)pid, text + length, size - length);
+        describe(process->host, process->name, process->state, process->call, process->channel, text + length, size - length);
         length += strlen(text + length);
     }
 }

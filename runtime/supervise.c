@@ -4,11 +4,13 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "autopsy.h"
 #include "init.h"
 #include "readings.h"
 #include "stuck.h"
@@ -21,10 +23,15 @@
 #define CLEAR_WITHIN (1000 * MS)  /* for all but pid 1 to be gone, with --keep-on-fail; then pid 1 goes too */
 #define OOM_WATCH (1000 * MS)     /* after a v1 OOM event: how long to look for the victim */
 #define OOM_STEP (5 * MS)
+#define SAMPLE_FIRST (100 * MS)   /* of the memory, and then ever more rarely: the longer a run, the less a second matters */
+#define SAMPLE_LAST (1000 * MS)
+#define INPUT_STEP (100 * MS)     /* a command whose input has ended may change how it reads its terminal */
 #define LAST_WORDS (1000 * MS)    /* for the caller to take the last output and the record, when no time is left of the timeout */
 #define ANSWER_WITHIN (1950 * MS) /* after SIGKILL: the contract's 2 s, with some room */
 #define ANSWER_LEAST (150 * MS)
 #define NEVER UINT64_MAX
+#define AT_ONCE 32                /* questions of the filter answered before anything else is looked at, */
+#define AT_ONCE_WITHIN (5 * MS)   /* unless they take long: reading the memory of who asks can wait for a lock of his */
 
 enum phase { RUNNING, TERMINATING, CLEARING, KILLING, GONE, KEPT, STUCK };
 
@@ -35,11 +42,15 @@ struct run { /* what the loop knows */
     struct streams *streams;
     const struct progress *progress;
     int signals;
+    const struct watcher *watcher;
     struct outcome *outcome;
     enum phase phase;
     uint64_t deadline;        /* of the phase */
-    uint64_t killed_at;
+    uint64_t killed_at;       /* less what the autopsy took, which is of the time to answer */
+    uint64_t autopsied;       /* how long it took */
+    uint64_t tick;            /* when the watcher is to be called */
     uint64_t oom_watch;       /* look for an OOM victim until then */
+    uint64_t sample_at;       /* the next look at what the memory is */
     enum outcome_kind cause;  /* why the supervisor ends it; OUTCOME_EXITED: it does not */
     bool failed;              /* a fault came up the pipe */
     bool aborted;             /* the workspace's connection was ended */
@@ -77,7 +88,7 @@ static void kill_all(struct run *run)
         sys_pidfd_send_signal(run->launched->pidfd, SIGKILL); /* pid 1 as well: its namespace goes with it, should the cgroup not */
     }
     if (run->phase != CLEARING)
-        run->killed_at = sys_now();
+        run->killed_at = sys_now() - run->autopsied;
     run->phase = KILLING;
     run->deadline = run->killed_at + (run->plan->abort_stuck ? ABORT_AFTER : STUCK_AFTER);
 }
@@ -95,8 +106,28 @@ static void finish(struct run *run)
         return;
     }
     run->phase = CLEARING;
-    run->killed_at = sys_now();
+    run->killed_at = sys_now() - run->autopsied;
     run->deadline = run->killed_at + CLEAR_WITHIN;
+}
+
+/* Without pid 1, whose story the supervisor knows, unless there is nobody else yet. */
+static struct autopsy *look_inside(const struct run *run)
+{
+    const struct autopsy_subject subject = {.cgroup = run->cgroup, .plan = run->plan, .streams = run->streams->inode,
+                                            .init = run->outcome->ran ? run->launched->pid : 0};
+
+    return autopsy_take(&subject);
+}
+
+/* What everybody is doing, before SIGTERM changes it. */
+static void examine(struct run *run)
+{
+    uint64_t begun = sys_now();
+
+    if (run->launched->joined)
+        return; /* the leaf is another run's */
+    run->outcome->autopsy = look_inside(run);
+    run->autopsied = sys_now() - begun;
 }
 
 /* The contract's ending: SIGTERM, a grace, SIGKILL. The first cause counts. */
@@ -105,6 +136,8 @@ static void end(struct run *run, enum outcome_kind cause)
     if (run->phase != RUNNING)
         return;
     run->cause = cause;
+    if (run->outcome->ran && (cause == OUTCOME_TIMEOUT || cause == OUTCOME_CANCELLED))
+        examine(run);
     /* Whoever floods its output may catch SIGTERM and go on: no grace. */
     if (!run->outcome->ran || cause == OUTCOME_OUTPUT_LIMIT || run->plan->kill_after == 0 ||
         SYS_AGAIN(write(run->launched->lifeline, "T", 1)) != 1) {
@@ -175,6 +208,49 @@ static void on_alone(struct run *run)
     run->phase = KEPT;
 }
 
+/* What the memory is: kept is what was seen at the limit, or else the largest. */
+static void sample(struct run *run, enum moment moment)
+{
+    struct usage *best = &run->outcome->usage, now;
+
+    if (moment < best->moment || (moment == best->moment && readings_memory(run->cgroup) <= best->total) ||
+        !readings_usage(run->cgroup, &now))
+        return;
+    now.moment = moment;
+    *best = now;
+}
+
+static void sample_now_and_then(struct run *run, uint64_t now)
+{
+    uint64_t step = (now - run->outcome->started) / 8, files;
+
+    if (now < run->sample_at || run->phase > TERMINATING)
+        return;
+    run->sample_at = now + (step < SAMPLE_FIRST ? SAMPLE_FIRST : step > SAMPLE_LAST ? SAMPLE_LAST : step);
+    sample(run, MOMENT_SAMPLE);
+    files = readings_open_files(run->cgroup);
+    if (files > run->outcome->open_files)
+        run->outcome->open_files = files;
+}
+
+/* The command is gone, its heap too; what it left in scratch and in the page cache is still there. Unless a sample was about as large as
+ * the peak, the rest of the peak was the heap's, as far as can be told. */
+static void sample_end(struct run *run)
+{
+    struct usage *best = &run->outcome->usage, now;
+    uint64_t peak = run->outcome->readings.memory_peak;
+
+    if (best->moment == MOMENT_LIMIT || (best->moment == MOMENT_SAMPLE && best->total >= peak / 10 * 8) ||
+        !readings_usage(run->cgroup, &now))
+        return;
+    if (now.total < peak) {
+        now.heap += peak - now.total;
+        now.total = peak;
+    }
+    now.moment = MOMENT_END;
+    *best = now;
+}
+
 static void on_message(struct run *run)
 {
     struct message message;
@@ -196,14 +272,22 @@ static void on_message(struct run *run)
             run->outcome->ready = run->outcome->ran = true;
             run->outcome->readback = message.readback;
             run->outcome->ready_at = message.at;
+            if (run->watcher->ready)
+                run->watcher->ready(run->watcher->data);
+            if (run->plan->tty)
+                streams_listen(run->streams);
             break;
         case MESSAGE_ENDED:
             run->outcome->have_status = true;
-            run->outcome->wait_status = message.wait_status;
+            run->outcome->wait_status = message.ended.wait_status;
+            run->outcome->ended = message.ended;
             run->outcome->ended_at = message.at;
+            run->outcome->have_unreachable = message.ended.unreachable != UINT64_MAX;
+            run->outcome->unreachable = message.ended.unreachable;
             /* Beside pid 1's death, which takes the kernel a while. */
             if (readings_last(run->cgroup))
                 run->outcome->have_readings = readings_take(run->cgroup, &run->outcome->readings) == 0;
+            sample_end(run);
             if (run->plan->keep && run->phase < CLEARING)
                 on_end_kept(run);
             /* pid 1 exits now, and the kernel kills the rest: whoever is not gone soon is held by something. */
@@ -235,7 +319,24 @@ static void on_signal(struct run *run)
     }
 }
 
-/* v1 only: the event comes when memory runs out, the count when somebody was killed for it. Then all go, as with memory.oom.group. */
+/* v1: memory has run out, and somebody is about to be killed. v2: the limit was touched, or likewise; what comes of it shows in the end. */
+static void on_memory_event(struct run *run, uint64_t now)
+{
+    char text[512];
+    uint64_t unused;
+
+    if (run->cgroup->v1[CONTROLLER_MEMORY] >= 0) {
+        if (read(run->cgroup->oom_event, &unused, sizeof unused) > 0)
+            run->oom_watch = now + OOM_WATCH;
+    } else if (pread(run->cgroup->oom_event, text, sizeof text, 0) < 0) { /* also arms the next one */
+        return;
+    } else if (run->plan->keep) {
+        run->oom_watch = now + OOM_WATCH; /* without memory.oom.group, which would take pid 1 along */
+    }
+    sample(run, MOMENT_LIMIT);
+}
+
+/* v1, and v2 with --keep-on-fail: the event comes when memory runs out, the count when somebody was killed for it. Then all go, as with memory.oom.group. */
 static void on_oom(struct run *run, uint64_t now)
 {
     if (readings_oom_kills(run->cgroup) > 0) {
@@ -272,12 +373,65 @@ static void on_gone(struct run *run)
     }
 }
 
-static int patience(const struct run *run, uint64_t now)
+/* Stopped by its user. What is inside stands still meanwhile, and that time is not the command's: nothing runs on without a supervisor. */
+static void step_aside(struct run *run)
 {
-    uint64_t until = run->deadline;
+    uint64_t began = sys_now();
 
+    if (run->phase != RUNNING)
+        return; /* it is about to end anyway */
+    cgroup_freeze(run->cgroup, true);
+    terminal_suspend(&run->streams->terminal);
+    cgroup_freeze(run->cgroup, false);
+    run->deadline += sys_now() - began;
+}
+
+static void on_terminal(struct run *run)
+{
+    struct terminal *terminal = &run->streams->terminal;
+    int result;
+
+    if (terminal->handover < 0) {
+        if (terminal_serve(terminal))
+            step_aside(run);
+        return;
+    }
+    result = terminal_receive(terminal, &run->outcome->fault);
+    if (result > 0)
+        result = streams_show(run->plan, run->streams, &run->outcome->fault);
+    if (result < 0) { /* before the command exists: it waits for a word that does not come */
+        run->failed = true;
+        kill_all(run);
+    }
+}
+
+/* What the filter asks, with --explain. Whose call it is: READY is written before the command's first call, and the gate's probe waits
+ * for its answer before that; so after a call was taken, the messages tell whether it is the command's. */
+static void on_listener(struct run *run, const struct pollfd *polled)
+{
+    struct listener *listener = &run->launched->listener;
+    struct listener_call call;
+    uint64_t by = sys_now() + AT_ONCE_WITHIN;
+
+    for (int i = 0; i < AT_ONCE && sys_now() < by && listener_next(listener, polled, &call); i++) {
+        if (!run->outcome->ran)
+            on_message(run);
+        listener_answer(listener, &call, run->outcome->ran ? run->outcome->explain : NULL);
+    }
+}
+
+static int patience(const struct run *run, uint64_t now, uint64_t until)
+{
+    if (run->deadline < until)
+        until = run->deadline;
+    if (run->tick < until)
+        until = run->tick;
+    if (run->streams->listening && run->streams->in.out < 0 && now + INPUT_STEP < until)
+        until = now + INPUT_STEP;
     if (run->oom_watch && now + OOM_STEP < until)
         until = now + OOM_STEP;
+    if (run->phase <= TERMINATING && run->sample_at < until)
+        until = run->sample_at;
     if (until <= now)
         return 0;
     uint64_t ms = (until - now + MS - 1) / MS;
@@ -287,17 +441,21 @@ static int patience(const struct run *run, uint64_t now)
 static void loop(struct run *run)
 {
     while (run->phase < GONE) {
-        enum { PIDFD, MESSAGES, SIGNALS, OOM, STREAMS };
+        enum { PIDFD, MESSAGES, SIGNALS, OOM, TERMINAL, LISTENER, STREAMS };
         struct pollfd fds[STREAMS + 3] = {
             {.fd = run->launched->pidfd, .events = POLLIN},
             {.fd = run->launched->up, .events = POLLIN}, /* poll(2) passes over a negative one */
             {.fd = run->signals, .events = POLLIN},
-            {.fd = run->cgroup->oom_event, .events = run->cgroup->oom_file ? POLLPRI : POLLIN},
+            {.fd = run->cgroup->oom_event, .events = run->cgroup->v1[CONTROLLER_MEMORY] >= 0 ? POLLIN : POLLPRI},
+            {.fd = terminal_poll(&run->streams->terminal), .events = POLLIN},
+            {.fd = -1}, /* the filter's listener */
         };
         size_t count = streams_poll(run->streams, fds + STREAMS);
-        uint64_t now = sys_now();
+        uint64_t now = sys_now(), until = NEVER;
 
-        if (poll(fds, STREAMS + count, patience(run, now)) < 0 && errno != EINTR)
+        if (run->outcome->explain)
+            fds[LISTENER] = listener_poll(&run->launched->listener, now, &until);
+        if (poll(fds, STREAMS + count, patience(run, now, until)) < 0 && errno != EINTR)
             kill_all(run);
         now = sys_now();
         if (fds[MESSAGES].revents)
@@ -305,17 +463,24 @@ static void loop(struct run *run)
         /* Nothing more to read and nobody to write: left in poll(2), this would come back at once for as long as pid 1 takes to die. */
         if ((fds[MESSAGES].revents & (POLLIN | POLLHUP)) == POLLHUP)
             sys_close(&run->launched->up);
+        if (fds[LISTENER].revents)
+            on_listener(run, &fds[LISTENER]);
         if (fds[SIGNALS].revents)
             on_signal(run);
-        if (fds[OOM].revents) {
-            char unused[1024]; /* read from the beginning, memory.events waits for the next change (kernfs) */
-            if ((run->cgroup->oom_file ? pread(run->cgroup->oom_event, unused, sizeof unused, 0)
-                                       : read(run->cgroup->oom_event, unused, sizeof(uint64_t))) > 0)
-                run->oom_watch = now + OOM_WATCH;
-        }
+        if (fds[OOM].revents)
+            on_memory_event(run, now);
+        sample_now_and_then(run, now);
         if (run->oom_watch)
             on_oom(run, now);
+        if (fds[TERMINAL].revents)
+            on_terminal(run);
+        if (streams_reach_terminal(run->streams, fds + STREAMS, count))
+            run->watcher->output(run->watcher->data);
         streams_serve(run->streams, fds + STREAMS, count);
+        if (run->streams->terminal.suspend)
+            on_terminal(run);
+        if (now >= run->tick)
+            run->tick = run->watcher->tick(run->watcher->data, now);
         if (streams_over(run->streams, run->plan->output_limit))
             end(run, OUTCOME_OUTPUT_LIMIT);
         on_deadline(run, now);
@@ -348,8 +513,10 @@ static void name_stuck(struct run *run)
     const struct place *workspace = run->plan->workspace;
     struct fault *fault = &run->outcome->fault;
     char who[300], hint[256] = "";
+    struct autopsy *autopsy = look_inside(run);
 
-    stuck_describe(run->cgroup, who, sizeof who);
+    stuck_describe(autopsy, who, sizeof who);
+    free(autopsy);
     if (workspace && workspace->may_block) {
         snprintf(hint, sizeof hint, "make %.120s answer again, or end it: umount -f, or echo 1 > /sys/fs/fuse/connections/%u/abort; then bivy clean",
                  workspace->mount, workspace->connection);
@@ -401,7 +568,7 @@ static uint64_t answer_by(const struct run *run, uint64_t now)
 }
 
 void supervise(const struct plan *plan, const struct cgroup *cgroup, struct launched *launched, struct streams *streams,
-               const struct progress *progress, int signals, struct outcome *outcome)
+               const struct progress *progress, int signals, const struct watcher *watcher, struct outcome *outcome)
 {
     struct run run = {
         .plan = plan,
@@ -410,9 +577,12 @@ void supervise(const struct plan *plan, const struct cgroup *cgroup, struct laun
         .streams = streams,
         .progress = progress,
         .signals = signals,
+        .watcher = watcher,
+        .tick = watcher->first_tick,
         .outcome = outcome,
         .phase = RUNNING,
         .deadline = outcome->started + plan->timeout,
+        .sample_at = launched->joined ? NEVER : outcome->started + SAMPLE_FIRST, /* the leaf is another run's */
         .cause = OUTCOME_EXITED,
     };
 
@@ -420,5 +590,6 @@ void supervise(const struct plan *plan, const struct cgroup *cgroup, struct laun
     timing_begin(&outcome->timing, TIMING_OUTPUT);
     judge(&run);
     outcome->answer_by = answer_by(&run, sys_now());
+    watcher->output(watcher->data);
     streams_finish(streams, outcome->answer_by, signals);
 }

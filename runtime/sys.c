@@ -180,6 +180,14 @@ int sys_seccomp_filter(const void *fprog)
     return result(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, fprog));
 }
 
+int sys_seccomp_listener(const void *fprog)
+{
+    int fd = result(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV,
+                            fprog));
+
+    return fd == -EINVAL ? result(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, fprog)) : fd;
+}
+
 static ssize_t read_text(int fd, char *buffer, size_t size)
 {
     size_t length = 0;

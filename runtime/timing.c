@@ -49,6 +49,7 @@ size_t timing_rows(const struct timing *timing, struct timing_row rows[TIMING_CO
         rows[at] = (struct timing_row){
             .name = stage < STAGE_COUNT ? stage_name(stage) : names[stage - STAGE_COUNT],
             .side = inside(stage) ? "sandbox" : "host",
+            .stage = stage,
             .start = begin - first,
             .ns = end - begin,
         };

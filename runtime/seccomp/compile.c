@@ -49,6 +49,7 @@ struct maker {
     int n_nodes;
     struct sock_filter *backwards; /* laid out so far, the last instruction first */
     int n_placed;
+    int otherwise; /* answer where no rule holds */
     int error; /* the first, 0 or -errno; what is made after it is void */
 };
 
@@ -123,6 +124,8 @@ static int answer_node(struct maker *maker, uint32_t value)
 
 static int errno_node(struct maker *maker, int answer)
 {
+    if (answer == SECCOMP_POLICY_ASK)
+        return answer_node(maker, SECCOMP_RET_USER_NOTIF);
     return answer_node(maker, answer == SECCOMP_POLICY_ALLOW ? SECCOMP_RET_ALLOW
                                                              : SECCOMP_RET_ERRNO | (uint32_t)answer);
 }
@@ -533,7 +536,7 @@ static int rows_node(struct maker *maker, const struct rows *rows, unsigned held
     int here;
 
     if (rows->n == 0)
-        return errno_node(maker, SECCOMP_POLICY_DEFAULT);
+        return errno_node(maker, maker->otherwise);
     if (rows->row[0].n == 0 || maker->error != 0)
         return errno_node(maker, rows->row[0].answer);
     first = &rows->row[0].conditions[0];
@@ -606,7 +609,7 @@ static int first_node(struct maker *maker, const struct seccomp_rule *rules, siz
                                  weight_of(rules, n_rules, machine, number)});
     }
     add_range(maker, ranges, &n,
-              (struct range){(uint32_t)(most + 1), errno_node(maker, SECCOMP_POLICY_DEFAULT), 0});
+              (struct range){(uint32_t)(most + 1), errno_node(maker, maker->otherwise), 0});
     numbers = load_node(maker, offsetof(struct seccomp_data, nr), ranges_node(maker, ranges, n));
     return load_node(maker, offsetof(struct seccomp_data, arch),
                      jump_node(maker, BPF_JEQ, seccomp_machine_arch(machine), numbers,
@@ -672,8 +675,8 @@ static void lay_out(struct maker *maker, int i)
                                                           (unsigned char)distance(maker, no)));
 }
 
-int seccomp_compile(const struct seccomp_rule *rules, size_t n_rules, enum seccomp_machine machine,
-                    struct sock_filter *program, size_t *length)
+int seccomp_compile(const struct seccomp_rule *rules, size_t n_rules, int otherwise,
+                    enum seccomp_machine machine, struct sock_filter *program, size_t *length)
 {
     struct maker *maker = calloc(1, sizeof *maker);
     int r;
@@ -681,6 +684,7 @@ int seccomp_compile(const struct seccomp_rule *rules, size_t n_rules, enum secco
     if (maker == NULL)
         return -ENOMEM;
     maker->backwards = program;
+    maker->otherwise = otherwise;
     lay_out(maker, first_node(maker, rules, n_rules, machine));
     r = maker->error;
     *length = (size_t)maker->n_placed;

@@ -18,10 +18,10 @@
 /*
  * Compiles the n_rules rules, which are to be as in policy.h, for the machine: the program goes to program, which has
  * room for BPF_MAXINSNS instructions, its length to *length. A foreign architecture kills the process, a number without
- * a rule and one of whose rules none holds answer SECCOMP_POLICY_DEFAULT. -EOVERFLOW where the rules are more than a
+ * a rule and one of whose rules none holds answer `otherwise`. -EOVERFLOW where the rules are more than a
  * program or the tables of this compiler hold, -ENOMEM. The program is not judged here: that is seccomp_verify()'s.
  */
-int seccomp_compile(const struct seccomp_rule *rules, size_t n_rules, enum seccomp_machine machine,
-                    struct sock_filter *program, size_t *length);
+int seccomp_compile(const struct seccomp_rule *rules, size_t n_rules, int otherwise,
+                    enum seccomp_machine machine, struct sock_filter *program, size_t *length);
 
 #endif

@@ -3,8 +3,8 @@
  * needs libseccomp, which gives a second opinion: what is written is seccomp_compile()'s program, but only after
  * libseccomp has made one of the same table with its own numbers, and the interpreter has found either equal to it.
  *
- *     generate MACHINE OUTPUT [SYMBOL]   write OUTPUT, a C source defining SYMBOL, SYMBOL_len and SYMBOL_sha256
- *                                        (seccomp_filter when left out, as seccomp_filter.h declares)
+ *     generate MACHINE OUTPUT [SYMBOL]   write OUTPUT, a C source defining SYMBOL, SYMBOL_len, SYMBOL_sha256, the same of
+ *                                        SYMBOL_explained, and SYMBOL_answers and SYMBOL_names (seccomp_filter when left out, as seccomp_filter.h declares)
  *     generate --table MACHINE           print the golden table
  *     generate --doc                     print docs/seccomp.md
  *     generate --check                   say which syscalls libseccomp knows that the table does not mention
@@ -187,11 +187,11 @@ static int export_program(scmp_filter_ctx filter, struct sock_filter *program, s
     return r < 0 ? failed("exporting libseccomp's program", r) : 0;
 }
 
-static int verify(enum seccomp_machine machine, const char *whose, const struct sock_filter *program, size_t length,
+static int verify(enum seccomp_machine machine, bool explained, const char *whose, const struct sock_filter *program, size_t length,
                   bool (*skips)(enum seccomp_machine machine, uint32_t number))
 {
     struct seccomp_verdict verdict;
-    int r = seccomp_verify(machine, program, length, skips, &verdict);
+    int r = seccomp_verify(machine, explained, program, length, skips, &verdict);
 
     if (r == 0)
         return 0;
@@ -232,7 +232,7 @@ static int ask_libseccomp(enum seccomp_machine machine)
     if (r == 0)
         r = export_program(filter, program, &length);
     seccomp_release(filter);
-    return r == 0 ? verify(machine, "libseccomp's", program, length, leaves_out) : r;
+    return r == 0 ? verify(machine, false, "libseccomp's", program, length, leaves_out) : r;
 }
 
 static void digest(const struct sock_filter *program, size_t length, char hex[65])
@@ -270,18 +270,53 @@ static void write_names(FILE *out, const char *symbol, enum seccomp_machine mach
     fprintf(out, "};\nconst unsigned short %s_names_len = %d;\n", symbol, most + 1);
 }
 
-static int write_source(const char *path, const char *symbol, enum seccomp_machine machine,
-                        const struct sock_filter *program, size_t length)
+/* Where the next rule of another number begins. */
+static size_t next_call(size_t i)
 {
-    FILE *out = fopen(path, "we");
-    char hex[65];
-    int broken;
+    size_t next = i + 1;
 
-    if (out == NULL)
-        return failed(path, -errno);
+    while (next < seccomp_rules_len && strcmp(seccomp_rules[next].name, seccomp_rules[i].name) == 0)
+        next++;
+    return next;
+}
+
+static void write_answer(FILE *out, const struct seccomp_rule *rule, int number)
+{
+    fprintf(out, "    {%d, {", number);
+    for (size_t i = 0; i < SECCOMP_POLICY_CONDITIONS; i++)
+        fprintf(out, "{%u, 0x%x, 0x%x}%s", (unsigned)rule->conditions[i].argument, rule->conditions[i].mask,
+                rule->conditions[i].value, i + 1 < SECCOMP_POLICY_CONDITIONS ? ", " : "");
+    fprintf(out, "}, %d, \"%s\", \"%s\"},\n", rule->answer, rule->name, rule->reason);
+}
+
+/* The rules of the calls that some arguments are refused to, for the supervisor to answer by what the explaining program asks it. */
+static void write_answers(FILE *out, const char *symbol, enum seccomp_machine machine)
+{
+    size_t n = 0;
+
+    fputs("\n/* As in include/seccomp_filter.h. */\n"
+          "struct seccomp_answer {\n    int number;\n    struct {\n        unsigned char argument;\n        unsigned mask, value;\n"
+          "    } conditions[3];\n    int answer;\n    const char *name, *reason;\n};\n", out);
+    fprintf(out, "extern const struct seccomp_answer %s_answers[];\nextern const unsigned short %s_answers_len;\n", symbol, symbol);
+    fprintf(out, "const struct seccomp_answer %s_answers[] = {\n", symbol);
+    for (size_t i = 0; i < seccomp_rules_len; i = next_call(i)) {
+        bool refuses = false;
+
+        for (size_t j = i; j < next_call(i); j++)
+            refuses = refuses || seccomp_rules[j].answer != SECCOMP_POLICY_ALLOW;
+        if (!refuses || seccomp_rule_number(&seccomp_rules[i], machine) < 0)
+            continue;
+        for (size_t j = i; j < next_call(i); j++, n++)
+            write_answer(out, &seccomp_rules[j], seccomp_rule_number(&seccomp_rules[j], machine));
+    }
+    fprintf(out, "};\nconst unsigned short %s_answers_len = %zu;\n", symbol, n);
+}
+
+static void write_program(FILE *out, const char *symbol, const struct sock_filter *program, size_t length)
+{
+    char hex[65];
+
     digest(program, length, hex);
-    fprintf(out, "/* Generated from runtime/seccomp/policy.c for %s. Do not edit. */\n", seccomp_machine_name(machine));
-    fputs("#include <linux/filter.h>\n\n", out);
     fprintf(out, "extern const struct sock_filter %s[];\n", symbol);
     fprintf(out, "extern const unsigned short %s_len;\n", symbol);
     fprintf(out, "extern const char %s_sha256[65];\n\n", symbol);
@@ -292,7 +327,29 @@ static int write_source(const char *path, const char *symbol, enum seccomp_machi
     }
     fputs("};\n\n", out);
     fprintf(out, "const unsigned short %s_len = %zu;\n", symbol, length);
-    fprintf(out, "const char %s_sha256[65] = \"%s\";\n", symbol, hex);
+    fprintf(out, "const char %s_sha256[65] = \"%s\";\n\n", symbol, hex);
+}
+
+struct program {
+    struct sock_filter instructions[BPF_MAXINSNS];
+    size_t length;
+};
+
+static int write_source(const char *path, const char *symbol, enum seccomp_machine machine, const struct program *plain,
+                        const struct program *explained)
+{
+    FILE *out = fopen(path, "we");
+    char explained_symbol[256];
+    int broken;
+
+    if (out == NULL)
+        return failed(path, -errno);
+    snprintf(explained_symbol, sizeof explained_symbol, "%s_explained", symbol);
+    fprintf(out, "/* Generated from runtime/seccomp/policy.c for %s. Do not edit. */\n", seccomp_machine_name(machine));
+    fputs("#include <linux/filter.h>\n\n", out);
+    write_program(out, symbol, plain->instructions, plain->length);
+    write_program(out, explained_symbol, explained->instructions, explained->length);
+    write_answers(out, symbol, machine);
     write_names(out, symbol, machine);
     broken = ferror(out);
     if (fclose(out) != 0 || broken) {
@@ -302,19 +359,37 @@ static int write_source(const char *path, const char *symbol, enum seccomp_machi
     return 0;
 }
 
-static int generate(enum seccomp_machine machine, const char *path, const char *symbol)
+/* One of the two programs, compiled and judged. */
+static int make_program(enum seccomp_machine machine, bool explained, struct program *program)
 {
-    static struct sock_filter program[BPF_MAXINSNS];
-    size_t length = 0;
-    int r = ask_libseccomp(machine);
+    static struct seccomp_rule rules[4096];
+    size_t n = 0;
+    int r;
 
-    if (r < 0)
-        return r;
-    r = seccomp_compile(seccomp_rules, seccomp_rules_len, machine, program, &length);
+    if (explained) {
+        r = seccomp_explained_rules(rules, sizeof rules / sizeof *rules, &n);
+        if (r == 0)
+            r = seccomp_compile(rules, n, SECCOMP_POLICY_ASK, machine, program->instructions, &program->length);
+    } else {
+        r = seccomp_compile(seccomp_rules, seccomp_rules_len, SECCOMP_POLICY_DEFAULT, machine, program->instructions,
+                            &program->length);
+    }
     if (r < 0)
         return failed("compiling the policy", r);
-    r = verify(machine, "the compiled", program, length, NULL);
-    return r < 0 ? r : write_source(path, symbol, machine, program, length);
+    return verify(machine, explained, explained ? "the explaining" : "the compiled", program->instructions, program->length,
+                  NULL);
+}
+
+static int generate(enum seccomp_machine machine, const char *path, const char *symbol)
+{
+    static struct program plain, explained;
+    int r = ask_libseccomp(machine);
+
+    if (r == 0)
+        r = make_program(machine, false, &plain);
+    if (r == 0)
+        r = make_program(machine, true, &explained);
+    return r < 0 ? r : write_source(path, symbol, machine, &plain, &explained);
 }
 
 /* What libseccomp knows and the table does not say a word about, whatever its number. */

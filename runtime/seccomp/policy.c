@@ -614,6 +614,20 @@ const struct seccomp_rule seccomp_rules[] = {
 };
 /* clang-format on */
 
+/* clang-format off */
+const struct seccomp_rule seccomp_watches[] = {
+    /* The newest filter that asks is the one that is heard, so a command's own listener could let through what ours refuses. The kernel takes
+       no second listener while the first is open; this holds also in the moment between the supervisor's death and the sandbox's. */
+    {"seccomp",                 317, 277, {ARG(0, WORD, 1), ARG(1, 8, 8)}, EBUSY,
+     "SECCOMP_FILTER_FLAG_NEW_LISTENER: the kernel allows one listener, which is bivy's"},
+    {"sendto",                   44, 206, {ARG(4, WORD, 0)}, ALLOW, "without an address"},
+    {"sendto",                   44, 206, ALWAYS, SECCOMP_POLICY_ASK, "tells whom the command tries to reach; goes on"},
+    {"connect",                  42, 203, ALWAYS, SECCOMP_POLICY_ASK, "tells whom the command tries to reach; goes on"},
+};
+/* clang-format on */
+
+const size_t seccomp_watches_len = sizeof seccomp_watches / sizeof *seccomp_watches;
+
 const size_t seccomp_rules_len = sizeof seccomp_rules / sizeof *seccomp_rules;
 
 static const struct {
@@ -664,12 +678,16 @@ const char *seccomp_answer_name(int answer)
     switch (answer) {
     case SECCOMP_POLICY_ALLOW:
         return "allow";
+    case SECCOMP_POLICY_ASK:
+        return "ask";
     case EPERM:
         return "EPERM";
     case ENOENT:
         return "ENOENT";
     case EINVAL:
         return "EINVAL";
+    case EBUSY:
+        return "EBUSY";
     case ENOSYS:
         return "ENOSYS";
     case ENOMEM:
@@ -731,4 +749,70 @@ uint32_t seccomp_policy_answer(enum seccomp_machine machine, uint32_t arch, uint
                                const uint64_t arguments[6])
 {
     return seccomp_policy_answer_from(0, machine, arch, number, arguments);
+}
+
+/* Both rules' conditions, those of the second not again where the first has them. -EOVERFLOW where a rule has no room for them. */
+static int narrow(struct seccomp_rule *rule, const struct seccomp_rule *by)
+{
+    size_t n = seccomp_rule_conditions(rule);
+
+    for (size_t i = 0; i < seccomp_rule_conditions(by); i++) {
+        if (n == SECCOMP_POLICY_CONDITIONS)
+            return -EOVERFLOW;
+        rule->conditions[n++] = by->conditions[i];
+    }
+    return 0;
+}
+
+static int append(struct seccomp_rule *rules, size_t room, size_t *n, const struct seccomp_rule *rule)
+{
+    if (*n == room)
+        return -EOVERFLOW;
+    rules[(*n)++] = *rule;
+    return 0;
+}
+
+int seccomp_explained_rules(struct seccomp_rule *rules, size_t room, size_t *n)
+{
+    int r = 0;
+
+    *n = 0;
+    for (size_t i = 0; r == 0 && i < seccomp_rules_len; i++) {
+        struct seccomp_rule rule = seccomp_rules[i];
+
+        for (size_t w = 0; r == 0 && rule.answer == SECCOMP_POLICY_ALLOW && w < seccomp_watches_len; w++) {
+            struct seccomp_rule watched = rule;
+
+            if (strcmp(seccomp_watches[w].name, rule.name) != 0)
+                continue;
+            watched.answer = seccomp_watches[w].answer;
+            r = narrow(&watched, &seccomp_watches[w]);
+            if (r == 0)
+                r = append(rules, room, n, &watched);
+        }
+        if (rule.answer != SECCOMP_POLICY_ALLOW)
+            rule.answer = SECCOMP_POLICY_ASK;
+        if (r == 0)
+            r = append(rules, room, n, &rule);
+    }
+    return r;
+}
+
+uint32_t seccomp_explained_answer_from(size_t first, enum seccomp_machine machine, uint32_t arch, uint32_t number,
+                                       const uint64_t arguments[6])
+{
+    uint32_t answer = seccomp_policy_answer_from(first, machine, arch, number, arguments);
+
+    if ((answer & SECCOMP_RET_ACTION_FULL) == SECCOMP_RET_ERRNO)
+        return SECCOMP_RET_USER_NOTIF;
+    for (size_t w = 0; answer == SECCOMP_RET_ALLOW && w < seccomp_watches_len; w++) {
+        const struct seccomp_rule *watch = &seccomp_watches[w];
+
+        if ((uint32_t)seccomp_rule_number(watch, machine) != number || !matches(watch, arguments))
+            continue;
+        if (watch->answer == SECCOMP_POLICY_ALLOW)
+            return answer;
+        return watch->answer == SECCOMP_POLICY_ASK ? SECCOMP_RET_USER_NOTIF : SECCOMP_RET_ERRNO | (uint32_t)watch->answer;
+    }
+    return answer;
 }

@@ -16,6 +16,11 @@
 /* Answer of a rule that lets the call through; every other answer is the errno the caller sees. */
 #define SECCOMP_POLICY_ALLOW 0
 
+/*
+ * Answer that only the explaining program's rules have: the supervisor is asked (SECCOMP_RET_USER_NOTIF), and says what the policy says.
+ */
+#define SECCOMP_POLICY_ASK (-1)
+
 /* Answer for every number without a rule: "this kernel is too old" is what programs have a fallback for. */
 #define SECCOMP_POLICY_DEFAULT ENOSYS
 
@@ -84,5 +89,25 @@ size_t seccomp_policy_first(enum seccomp_machine machine, uint32_t number);
 /* seccomp_policy_answer() for who asks much about one number: `first` is what seccomp_policy_first() says of it. */
 uint32_t seccomp_policy_answer_from(size_t first, enum seccomp_machine machine, uint32_t arch, uint32_t number,
                                     const uint64_t arguments[6]);
+
+/*
+ * What the explaining program (`bivy run --explain`) does otherwise with calls that the policy allows: the first of these rows whose name is
+ * the call's and whose conditions hold. The rows of one syscall stand together; where none holds, the call is let through.
+ */
+extern const struct seccomp_rule seccomp_watches[];
+extern const size_t seccomp_watches_len;
+
+/*
+ * The explaining program's rules, made of the table and the watches, for seccomp_compile(): every refusal asks, a watch comes before what
+ * it watches. rules has room for `room`, *n is how many there are. -EOVERFLOW where that is too little, or a rule too long.
+ */
+int seccomp_explained_rules(struct seccomp_rule *rules, size_t room, size_t *n);
+
+/*
+ * What the explaining program is to answer, as seccomp_policy_answer_from() and from nothing but the two tables: never an allowance where
+ * the policy has none, and never a refusal where the policy allows, except by a watch.
+ */
+uint32_t seccomp_explained_answer_from(size_t first, enum seccomp_machine machine, uint32_t arch, uint32_t number,
+                                       const uint64_t arguments[6]);
 
 #endif

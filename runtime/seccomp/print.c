@@ -133,6 +133,19 @@ static void print_allowed(FILE *out)
     fputs("\n", out);
 }
 
+static void print_explained(FILE *out)
+{
+    fputs("\n## With --explain\n\n"
+          "`bivy run --explain` loads a second program, made of the same table and judged by the same comparison. Wherever\n"
+          "the first refuses, it asks the supervisor (SECCOMP_RET_USER_NOTIF), who writes the call down and answers the\n"
+          "errno that stands here, by the same table; he never lets such a call through, and without him it answers\n"
+          "ENOSYS. Killing stays killing. Calls of this table's that are allowed are allowed, but for these rows:\n\n",
+          out);
+    fputs("| call | x86_64 | aarch64 | answer | when | why |\n|---|---|---|---|---|---|\n", out);
+    for (size_t i = 0; i < seccomp_watches_len; i++)
+        print_row(out, &seccomp_watches[i]);
+}
+
 void seccomp_print_document(FILE *out)
 {
     fputs("# The syscall filter\n\n"
@@ -154,4 +167,5 @@ void seccomp_print_document(FILE *out)
     fputs("\n## As if the kernel were older\n\n", out);
     print_refused(out, 1);
     print_allowed(out);
+    print_explained(out);
 }

@@ -17,6 +17,7 @@ struct constants {
 
 struct subject {
     enum seccomp_machine machine;
+    bool explained; /* it is the explaining program */
     const struct sock_filter *program;
     size_t length;
     bool (*skips)(enum seccomp_machine machine, uint32_t number);
@@ -31,8 +32,13 @@ static const uint64_t upper[] = {0, UINT64_C(1) << 32, UINT64_C(0xffffffff) << 3
 #define UPPERS (sizeof upper / sizeof *upper)
 
 /* Whether the policy looks at arguments of the number that is being tried. */
-static bool is_conditional(const struct subject *subject)
+static bool is_conditional(const struct subject *subject, uint32_t number)
 {
+    for (size_t w = 0; subject->explained && w < seccomp_watches_len; w++) {
+        if ((uint32_t)seccomp_rule_number(&seccomp_watches[w], subject->machine) == number &&
+            seccomp_rule_conditions(&seccomp_watches[w]) > 0)
+            return true;
+    }
     return subject->first < seccomp_rules_len && seccomp_rule_conditions(&seccomp_rules[subject->first]) > 0;
 }
 
@@ -46,7 +52,8 @@ static int try_call(const struct subject *subject, uint32_t arch, uint32_t numbe
         data.args[i] = arguments[i];
     verdict->tried++;
     verdict->data = data;
-    verdict->wanted = seccomp_policy_answer_from(subject->first, subject->machine, arch, number, arguments);
+    verdict->wanted = (subject->explained ? seccomp_explained_answer_from : seccomp_policy_answer_from)(
+        subject->first, subject->machine, arch, number, arguments);
     r = bpf_run_checked(subject->program, subject->length, &data, &verdict->got);
     if (r < 0)
         return r;
@@ -129,13 +136,14 @@ static int add_value(struct values *values, uint32_t value)
     return 0;
 }
 
-/* What one argument is tried with: each compared value alone and among set bits, its neighbours, and the extremes. */
-static int collect(const struct subject *subject, uint32_t number, unsigned argument, struct values *values)
+/* What some rules compare one argument of the number with, alone and among set bits. */
+static int collect_from(const struct subject *subject, const struct seccomp_rule *rules, size_t n_rules, uint32_t number,
+                        unsigned argument, struct values *values)
 {
-    int r = add_value(values, 0);
+    int r = 0;
 
-    for (size_t i = 0; r == 0 && i < seccomp_rules_len; i++) {
-        const struct seccomp_rule *rule = &seccomp_rules[i];
+    for (size_t i = 0; r == 0 && i < n_rules; i++) {
+        const struct seccomp_rule *rule = &rules[i];
 
         if (seccomp_rule_number(rule, subject->machine) != (int)number)
             continue;
@@ -149,6 +157,18 @@ static int collect(const struct subject *subject, uint32_t number, unsigned argu
                 r = add_value(values, condition->value | ~condition->mask);
         }
     }
+    return r;
+}
+
+/* What one argument is tried with: each compared value alone and among set bits, its neighbours, and the extremes. */
+static int collect(const struct subject *subject, uint32_t number, unsigned argument, struct values *values)
+{
+    int r = add_value(values, 0);
+
+    if (r == 0)
+        r = collect_from(subject, seccomp_rules, seccomp_rules_len, number, argument, values);
+    if (r == 0 && subject->explained)
+        r = collect_from(subject, seccomp_watches, seccomp_watches_len, number, argument, values);
     /* An argument nobody looks at needs only one value: the flips do the rest. */
     if (r == 0 && values->n > 1) {
         r = add_value(values, UINT32_MAX);
@@ -268,7 +288,7 @@ static int try_number(struct subject *subject, enum trial trial, uint32_t number
     int r = 0;
 
     subject->first = seccomp_policy_first(subject->machine, number);
-    if (!is_conditional(subject))
+    if (!is_conditional(subject, number))
         return try_bare_number(subject, number);
     for (unsigned i = 0; r == 0 && i < 6; i++)
         r = collect(subject, number, i, &values[i]);
@@ -339,10 +359,11 @@ static int try_elsewhere(const struct subject *subject)
     return r;
 }
 
-int seccomp_verify(enum seccomp_machine machine, const struct sock_filter *program, size_t length,
+int seccomp_verify(enum seccomp_machine machine, bool explained, const struct sock_filter *program, size_t length,
                    bool (*skips)(enum seccomp_machine machine, uint32_t number), struct seccomp_verdict *verdict)
 {
     struct subject subject = {.machine = machine,
+                              .explained = explained,
                               .program = program,
                               .length = length,
                               .skips = skips,

@@ -33,11 +33,12 @@ struct seccomp_verdict {
  *   - constants of the program and random words, mixed at random, by the same sequence in every run;
  *
  * each under upper words of zeros, ones and a single bit. Numbers that `skips` holds for, if it is not NULL, are left
- * out. 0 when the two agree throughout; -EINVAL when the program is not sound; -EOVERFLOW when it has more constants
+ * out. With `explained` it is the explaining program that is judged, by
+ * seccomp_explained_answer_from(), and the watches count as the policy. 0 when the two agree throughout; -EINVAL when the program is not sound; -EOVERFLOW when it has more constants
  * than the verifier holds; -EBADMSG with *verdict filled at the first difference; -EDOM with verdict->data where the
  * program looks at arguments that the policy does not ask for. verdict->tried is always set.
  */
-int seccomp_verify(enum seccomp_machine machine, const struct sock_filter *program, size_t length,
+int seccomp_verify(enum seccomp_machine machine, bool explained, const struct sock_filter *program, size_t length,
                    bool (*skips)(enum seccomp_machine machine, uint32_t number), struct seccomp_verdict *verdict);
 
 #endif

@@ -28,7 +28,7 @@ verdict() {
 }
 
 # differs EXPECTED SEEN: prints each key of the JSON object EXPECTED that SEEN has otherwise; 1 when there is one. "cpu" among
-# limits_hit is no difference: on a slow machine any command may be held back for a moment.
+# limits_hit is no difference: on a slow machine any command may be held back for a moment. A sentence begins as expected.
 differs() {
     python3 - "$1" "$2" <<'PYTHON'
 import json
@@ -36,7 +36,10 @@ import sys
 
 expected, seen = (json.loads(text) for text in sys.argv[1:])
 seen["limits_hit"] = [limit for limit in seen["limits_hit"] if limit != "cpu"]
+begins = expected.pop("sentence", None)
 wrong = [f"{key}: {value!r} expected, {seen.get(key)!r} seen" for key, value in expected.items() if seen.get(key) != value]
+if begins and not seen["sentence"].startswith(begins):
+    wrong.append(f"sentence: {begins!r} expected, {seen['sentence']!r} seen")
 print("\n".join(wrong))
 sys.exit(bool(wrong))
 PYTHON
@@ -58,36 +61,75 @@ expect() {
     rm -f -- "$errors"
 }
 
+# cancel CALLER: interrupted in the middle of a run, it must have the sandbox ended and say so.
+cancel() {
+    local caller=$1 workspace=$top/cancel pid errors seen='' text='' status=0 end=$((SECONDS + 60))
+    rm -rf -- "$workspace"
+    mkdir -- "$workspace"
+    chown 54321:54321 "$workspace"
+    errors=$top/errors
+    # A background command of a script has SIGINT ignored.
+    env --default-signal=INT "$caller" --workspace "$workspace" -- sh -c 'touch began; exec sleep 1000' \
+        </dev/null >"$top/seen" 2>"$errors" &
+    pid=$!
+    until [[ -e $workspace/began ]] || ((SECONDS > end)); do sleep 0.05; done
+    kill -INT "$pid"
+    wait "$pid" || status=$?
+    seen=$(<"$top/seen")
+    text=$(differs '{"outcome": "cancelled", "exit_code": null, "sentence": "the command was ended because we asked for it"}' "$seen" 2>&1) ||
+        status=1
+    verdict "$status" "${caller##*/}: interrupted" "$text"$'\n'"$seen"$'\n'"$(<"$errors")"
+}
+
 all_of() {
-    expect "$1" 'success' '{"outcome": "exited", "exit_code": 0, "stdout": "hello\n", "truncated": false, "limits_hit": []}' \
-        -- echo hello
-    expect "$1" 'exit status 3, output kept apart' '{"outcome": "exited", "exit_code": 3, "stdout": "out\n"}' \
+    expect "$1" 'success' '{"outcome": "exited", "exit_code": 0, "stdout": "hello\n", "truncated": false, "limits_hit": [],
+        "sentence": "the command exited with status 0"}' -- echo hello
+    expect "$1" 'exit status 3, output kept apart' '{"outcome": "exited", "exit_code": 3, "stdout": "out\n",
+        "sentence": "the command exited with status 3"}' \
         -- sh -c 'echo out; echo err >&2; exit 3'
     expect "$1" 'a command that itself exits 124 is no timeout' '{"outcome": "exited", "exit_code": 124, "limits_hit": []}' \
         -- sh -c 'exit 124'
     expect "$1" 'timeout, with what was printed before' \
-        '{"outcome": "timeout", "exit_code": null, "stdout": "before\n", "limits_hit": ["timeout"]}' \
+        '{"outcome": "timeout", "exit_code": null, "stdout": "before\n", "limits_hit": ["timeout"],
+        "sentence": "the command was ended because its time was up; "}' \
         --timeout 500ms --kill-after 200ms -- sh -c 'echo before; exec sleep 60'
-    expect "$1" 'out of memory' '{"outcome": "oom", "exit_code": null, "limits_hit": ["memory"]}' \
+    expect "$1" 'out of memory' '{"outcome": "oom", "exit_code": null, "limits_hit": ["memory"],
+        "sentence": "the command was ended because its memory was used up; "}' \
         --memory 32M --cpus 1 -- tail /dev/zero
     expect "$1" 'more output than is kept' '{"outcome": "exited", "exit_code": 0, "truncated": true, "limits_hit": ["output"]}' \
         --max-output 1K -- head -c 100000 /dev/zero
-    expect "$1" 'set-up that fails' '{"outcome": "setup_failed", "exit_code": null, "stdout": ""}' \
-        --workspace /nonexistent -- true
+    expect "$1" 'set-up that fails' '{"outcome": "setup_failed", "exit_code": null, "stdout": "",
+        "sentence": "nothing ran: workspace /nonexistent"}' --workspace /nonexistent -- true
+    expect "$1" 'a command that is not there' '{"outcome": "setup_failed", "exit_code": null, "stdout": "",
+        "sentence": "nothing ran: /no/such: not found in the sandbox; "}' -- /no/such
+    cancel "$1"
 }
 
-callers=("$python" "$node")
-each=7
+top=$(mktemp -d)
+trap 'rm -rf -- "$top"' EXIT
+chmod 755 "$top"
+go=$top/run_in_bivy
+callers=("$python" "$node" "$go")
+each=9
 echo "1..$((${#callers[@]} * each + 1))"
 
 all_of "$python"
-if command -v node >/dev/null; then
-    all_of "$node"
-else
+# skip WHAT PACKAGE
+skip() {
     for ((i = 0; i < each; i++)); do
         point=$((point + 1))
-        printf 'ok %d - %s # SKIP no node here; apt-get install nodejs\n' "$point" "${node##*/}"
+        printf 'ok %d - %s # SKIP no %s here; apt-get install %s\n' "$point" "$1" "$1" "$2"
     done
+}
+if command -v node >/dev/null; then all_of "$node"; else skip node nodejs; fi
+# Nothing is downloaded; what the compiler makes of its own library is kept beside the build.
+if ! command -v go >/dev/null; then
+    skip go golang-go
+elif text=$(cd "$checkout/examples/go" && GOCACHE=${BIVY_BUILD:-$top}/go-cache GOPROXY=off GOTOOLCHAIN=local GOFLAGS=-mod=readonly CGO_ENABLED=0 \
+    nice go build -o "$go" . 2>&1); then
+    all_of "$go"
+else
+    bail "examples/go does not compile: ${text//$'\n'/; }"
 fi
 
 # The README shows the Python caller; it must be the one that was just tested.

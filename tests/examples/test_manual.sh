@@ -10,19 +10,18 @@ trap 'rm -f -- "$page"' EXIT
 sh "$checkout/docs/man-page" "$BIVY" "$checkout/docs/bivy.1.in" "$page"
 
 echo 1..3
-if text=$(python3 - "$page" "$checkout/docs/record.schema.json" 2>&1 <<'PYTHON'
+if text=$(python3 - "$page" "$checkout/docs/record.schema.json" "$checkout/docs/check.schema.json" 2>&1 <<'PYTHON'
 import json
 import re
 import sys
 
 page = open(sys.argv[1], encoding="utf-8").read().replace("\\-", "-").replace("\\fB", "").replace("\\fR", "")
 words = set(re.findall(r"[\w.-]+", page))
-schema = json.load(open(sys.argv[2], encoding="utf-8"))
 missing = []
 
 
 def look(node, path):
-    for branch in node.get("oneOf", []):
+    for branch in node.get("oneOf", []) + ([node["items"]] if "items" in node else []):
         look(branch, path)
     missing.extend(f"{path}: {value}" for value in node.get("enum", []) + node.get("items", {}).get("enum", [])
                    if value is not None and not {value, f"{value}."} & words)
@@ -34,7 +33,8 @@ def look(node, path):
         look(below, name)
 
 
-look(schema, "")
+for schema in sys.argv[2:]:
+    look(json.load(open(schema, encoding="utf-8")), "")
 print("\n".join(missing))
 sys.exit(bool(missing))
 PYTHON

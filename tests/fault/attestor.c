@@ -493,6 +493,9 @@ static void attest(const char *nonce, char **given)
     file("cgroup", "/proc/self/cgroup");
     file("max_user_namespaces", "/proc/sys/user/max_user_namespaces");
     file("memory.max", "/sys/fs/cgroup/memory.max");
+    file("shown.memory.high", "/sys/fs/cgroup/memory.high");
+    file("shown.limit_in_bytes", "/sys/fs/cgroup/memory/memory.limit_in_bytes");
+    file("shown.soft_limit_in_bytes", "/sys/fs/cgroup/memory/memory.soft_limit_in_bytes");
     file("cpu.max", "/sys/fs/cgroup/cpu.max");
     file("pids.max", "/sys/fs/cgroup/pids.max");
     file("rootfs_canary", "/etc/fault-canary");

@@ -154,7 +154,7 @@ static int text_argument(uint64_t number)
 #endif
         {SYS_openat, 1},   {SYS_openat2, 1},       {SYS_readlinkat, 1},  {SYS_newfstatat, 1}, {SYS_statx, 1},
         {SYS_mkdirat, 1},  {SYS_faccessat, 1},     {SYS_unlinkat, 1},    {SYS_fsopen, 0},     {SYS_open_tree, 1},
-        {SYS_fsconfig, 2}, {SYS_symlinkat, 2},     {SYS_umount2, 0},     {SYS_chdir, 0},      {SYS_execve, 0},
+        {SYS_fsconfig, 2}, {SYS_symlinkat, 2},     {SYS_linkat, 3},     {SYS_umount2, 0},     {SYS_chdir, 0},      {SYS_execve, 0},
         {SYS_write, 1},    {SYS_mount_setattr, 1}, {SYS_sethostname, 0}, {SYS_pivot_root, 0}, {SYS_rt_sigaction, -2},
         {SYS_prctl, -2},   {SYS_close, -2},        {SYS_prlimit64, -3},  {SYS_dup2, -2},      {SYS_fcntl, -2},
         {SYS_flock, -2},   {SYS_fstat, -2},        {SYS_read, -2},

@@ -413,6 +413,55 @@ def stalled_child_of_a_main_process_that_exits(it, operation):
     held_to_the_end(it, fs, run, operation, code=5)
 
 
+def told(record, waits):
+    """The processes that the autopsy says wait so."""
+    check(record["autopsy"] and record["autopsy"]["took_ms"] < 1000, record)
+    return [process for process in record["autopsy"]["told"] if process["waits"] == waits]
+
+
+@case(*((operation,) if operation in ("LOOKUP", "READ", "FLUSH") else (operation, FULL) for operation in OPERATIONS))
+def stalled_and_the_autopsy_says_so(it, operation):
+    """Who waits for the workspace's server, in which call, on which file; and that the others wait for him."""
+    fs = it.serve(victim(), options=DIRECT)
+    act, call = ACTS[operation]
+    run = it.run(fs, f"echo go; read _; {act}; echo never", timeout=Setting.timeout + 0.5)
+    run.await_line()
+    fs.ctl("stall", operation, "1", "victim")
+    run.say()
+    record = held_to_the_end(it, fs, run, operation)
+    held = told(record, "workspace")
+    check(len(held) == 1 and held[0]["name"] == act.split()[0], record["autopsy"])
+    check(re.fullmatch(call, str(held[0]["syscall"])), record["autopsy"])
+    if operation != "FLUSH":  # dup2 has closed it already
+        check([end["path"] for end in held[0]["on"]] == ["/workspace/victim"], held)
+    check(held[0]["state"] in "SD" and held[0]["pid"] != 2 and held[0]["ppid"] == 2, held)
+    check([process["pid"] for process in told(record, "child")] == [2], record["autopsy"])
+
+
+@case()
+def stalled_page_and_the_autopsy_says_so(it):
+    """A reader that waits for a page, not for a request of his own."""
+    fs = it.serve(victim(), "stall READ 1 victim")
+    run = it.run(fs, "exec cat victim")
+    fs.ctl("await", "READ", "1", str(DEADLINE))
+    record = run.finish(124, "timeout")
+    check([process["name"] for process in told(record, "workspace")] == ["cat"], record["autopsy"])
+
+
+@case()
+def stalled_in_execve(it):
+    """execve closes descriptors while it holds a lock that much of /proc waits for: bivy must not wait with it."""
+    fs = it.serve(options=DIRECT)
+    story = "echo 'echo go; read _; exec sleep 100' > script; exec sh script"
+    run = it.run(fs, story, timeout=Setting.timeout + 0.5)
+    run.await_line()
+    fs.ctl("stall", "FLUSH", "1", "script")
+    run.say()
+    record = held_to_the_end(it, fs, run, "FLUSH")
+    check([process["name"] for process in told(record, "workspace")] == ["sh"], record["autopsy"])
+    check(record["autopsy"]["processes"] == 1 and record["autopsy"]["took_ms"] >= 50, record["autopsy"])
+
+
 @case()
 def a_stuck_child_does_not_cost_the_rest_of_the_timeout(it):
     """The command has ended; only what it left hangs."""
@@ -436,6 +485,22 @@ def a_stalled_read_of_a_page_can_be_killed(it):
     run = it.run(fs, "exec cat victim")
     fs.ctl("await", "READ", "1", str(DEADLINE))
     record = run.finish(124, "timeout")
+    check(record["residue"] == [] and not it.stuck_leaves(), record["residue"])
+
+
+@case()
+def stalled_where_explain_looks(it):
+    """--explain reads from the command's memory whom it wants to reach. Here that is a page whose server is silent: bivy goes on."""
+    fs = it.serve(victim(), "stall READ 1 victim")
+    program = fs.root + "/alice/payload"
+    it.child("sh", "-c", 'cat "$0" > "$1" && chmod 755 "$1"', os.environ["BIVY_PAYLOAD"], program)
+    run = it.run(fs, "./payload reach-through victim & echo shell; read _; echo more; wait", "--explain")
+    run.await_line()
+    fs.ctl("await", "READ", "1", str(DEADLINE))
+    run.say()
+    run.await_line("more")
+    record = run.finish(124, "timeout")
+    check(record["explain"]["network"] == [] and record["explain"]["network_others"] == 1, record["explain"])
     check(record["residue"] == [] and not it.stuck_leaves(), record["residue"])
 
 

@@ -77,18 +77,23 @@ static inline void same_spec(const struct spec *a, const struct spec *b)
 {
     same_text(a->rootfs, b->rootfs);
     same_text(a->workspace, b->workspace);
+    same_text(a->workspace_root, b->workspace_root);
+    same_text(a->user_id, b->user_id);
+    same_text(a->require_fs, b->require_fs);
     same_text(a->cgroup_parent, b->cgroup_parent);
     same_text(a->report, b->report);
     MUST(a->memory == b->memory && a->cpu == b->cpu && a->pids == b->pids);
     MUST(a->scratch == b->scratch && a->scratch_inodes == b->scratch_inodes && a->open_files == b->open_files);
     MUST(a->timeout == b->timeout && a->kill_after == b->kill_after);
     MUST(a->max_output == b->max_output && a->output_limit == b->output_limit);
+    MUST(a->owner_low == b->owner_low && a->owner_high == b->owner_high && a->sync == b->sync);
+    MUST(a->workspace_timeout == b->workspace_timeout && a->create_workspace == b->create_workspace && a->abort_stuck == b->abort_stuck);
     MUST(a->host_uid == b->host_uid && a->host_gid == b->host_gid);
     MUST(a->network == b->network && a->unenforced == b->unenforced);
     MUST(a->interactive == b->interactive && a->affinity == b->affinity);
     MUST(a->tty == b->tty && a->quiet == b->quiet && a->verbose == b->verbose && a->explain == b->explain);
     MUST(a->file_size == b->file_size && a->keep == b->keep && a->log == b->log);
-    MUST(a->summary == b->summary && a->timing == b->timing && a->roff == b->roff);
+    MUST(a->summary == b->summary && a->timing == b->timing && a->help == b->help);
     MUST(a->env_count == b->env_count);
     for (size_t i = 0; i < a->env_count; i++)
         same_text(a->env[i], b->env[i]);

@@ -221,11 +221,12 @@ static void the_devices(void **state)
 static void the_limits_shown_to_runtimes(void **state)
 {
     const struct result *result =
-        SH(HOW(0), "cd /sys/fs/cgroup; ls; cat cpu.max memory.max pids.max; find /sys -type f | wc -l");
+        SH(HOW(0), "cd /sys/fs/cgroup; ls; cat cpu.max memory.max pids.max memory.high memory/*; find /sys -type f | wc -l");
 
     (void)state;
     CHECK_WELL(result);
-    assert_string_equal(result->out, "cpu.max\nmemory.max\npids.max\n50000 100000\n268435456\n50\n3\n");
+    assert_string_equal(result->out, "cpu.max\nmemory\nmemory.high\nmemory.max\npids.max\n50000 100000\n268435456\n50\n"
+                                     "268435456\n268435456\n268435456\n6\n");
     result = RUN(HOW(0), "--memory", "1.5G", "--cpus", "2", "--pids", "9", "--", "sh", "-c",
                  "cd /sys/fs/cgroup; cat cpu.max memory.max pids.max");
     CHECK_WELL(result);

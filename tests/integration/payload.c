@@ -7,11 +7,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/filter.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
+#include <linux/seccomp.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -20,6 +23,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/ipc.h>
 #include <sys/mman.h>
@@ -710,6 +715,108 @@ static int old_door(char **argv)
     return 0;
 }
 
+/* ---- what --explain tells ---- */
+
+/* ARG: address, port, "connect" or "send", and so on. */
+static int reach(char **argv)
+{
+    for (; argv[0] && argv[1] && argv[2]; argv += 3) {
+        struct sockaddr_in four = {.sin_family = AF_INET, .sin_port = htons((uint16_t)size_of(argv[1]))};
+        struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_port = four.sin_port};
+        bool is_six = inet_pton(AF_INET6, argv[0], &six.sin6_addr) == 1;
+        const struct sockaddr *to = is_six ? (const struct sockaddr *)&six : (const struct sockaddr *)&four;
+        socklen_t length = is_six ? sizeof six : sizeof four;
+        bool sends = !strcmp(argv[2], "send");
+        int fd = socket(is_six ? AF_INET6 : AF_INET, (sends ? SOCK_DGRAM : SOCK_STREAM) | SOCK_CLOEXEC, 0);
+
+        if (!is_six && inet_pton(AF_INET, argv[0], &four.sin_addr) != 1)
+            return 1;
+        printf("%s %s\n", argv[0], verdict(sends ? sendto(fd, "x", 1, 0, to, length) : connect(fd, to, length)));
+        close(fd);
+    }
+    return 0;
+}
+
+/* Addresses that are none: memory that is not there, lengths that do not fit, another family; and a socket that works. */
+static int reach_oddly(char **argv)
+{
+    struct sockaddr_un name = {.sun_family = AF_UNIX, .sun_path = "\0bivy-explain"};
+    struct sockaddr_in four = {.sin_family = AF_INET, .sin_port = htons(7), .sin_addr = {htonl(0xc0000201)}};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), server = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0),
+        client = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), pair[2];
+    char *page = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    (void)argv;
+    munmap(page + 4096, 4096);
+    memcpy(page + 4096 - 8, &four, 8);
+    printf("null %s\n", verdict(connect(fd, NULL, sizeof four)));
+    printf("nowhere %s\n", verdict(syscall(SYS_connect, fd, 8L, sizeof four)));
+    printf("half %s\n", verdict(syscall(SYS_connect, fd, page + 4096 - 8, sizeof four)));
+    printf("short %s\n", verdict(syscall(SYS_connect, fd, &four, 3L)));
+    printf("huge %s\n", verdict(syscall(SYS_connect, fd, &four, 0xffffffffL)));
+    printf("no descriptor %s\n", verdict(connect(-1, (struct sockaddr *)&four, sizeof four)));
+    printf("listening %s\n", verdict(bind(server, (struct sockaddr *)&name, sizeof name) | listen(server, 1)));
+    printf("unix %s\n", verdict(connect(client, (struct sockaddr *)&name, sizeof name)));
+    printf("pair %s\n", verdict(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, pair)));
+    printf("sent %s\n", verdict(send(pair[0], "x", 1, 0)));
+    return 0;
+}
+
+/* ARG: a file whose pages are the address. */
+static int reach_through(char **argv)
+{
+    int file = open(argv[0], O_RDONLY | O_CLOEXEC), fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    void *page = file < 0 ? MAP_FAILED : mmap(NULL, 4096, PROT_READ, MAP_PRIVATE, file, 0);
+
+    if (page == MAP_FAILED)
+        return 1;
+    say("go");
+    printf("through %s\n", verdict(connect(fd, page, sizeof(struct sockaddr_in))));
+    return 0;
+}
+
+/* Many refused calls, each another; under a name that is no text. */
+static int refused_many(char **argv)
+{
+    (void)argv;
+    prctl(PR_SET_NAME, "\n\x1b[31m\xff\"\\");
+    for (long number = 2000; number < 2100; number++)
+        if (syscall(number) != -1 || errno != ENOSYS)
+            return 1;
+    return 0;
+}
+
+/* ARG: how many refused calls, without pause; of 4 threads' worth of processes. */
+static int refused_flood(char **argv)
+{
+    size_t most = size_of(argv[0]);
+
+    say("ready");
+    fork();
+    fork();
+    for (size_t i = 0; i < most; i++)
+        if (syscall(SYS_unshare, 0) != -1 || errno != EPERM)
+            return 1;
+    return 0;
+}
+
+/* A filter with a listener of its own, which would be asked before an older one; and one without, which must not hide the older one. */
+static int second_listener(char **argv)
+{
+    struct sock_filter ask[] = {{BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ALLOW}};
+    struct sock_filter refuse[] = {{BPF_LD | BPF_W | BPF_ABS, 0, 0, 0}, {BPF_JMP | BPF_JEQ | BPF_K, 0, 1, SYS_unshare},
+                                   {BPF_RET | BPF_K, 0, 0, SECCOMP_RET_USER_NOTIF}, {BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ALLOW}};
+    struct sock_fprog one = {1, ask}, two = {4, refuse};
+
+    (void)argv;
+    printf("listener %s\n", verdict(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, &one)));
+    printf("filter %s\n", verdict(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &one)));
+    printf("unshare %s\n", verdict(syscall(SYS_unshare, 0)));
+    printf("asking filter %s\n", verdict(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &two)));
+    printf("unshare again %s\n", verdict(syscall(SYS_unshare, 0)));
+    return 0;
+}
+
 /* ---- bombs ---- */
 
 static int forks(char **argv)
@@ -789,6 +896,20 @@ static int fill(char **argv)
     while ((got = write(fd, block, sizeof block)) > 0)
         done += (size_t)got;
     printf("filled %zu %s\n", done, verdict(-1));
+    return 0;
+}
+
+/* As many descriptors as there may be, and then nothing more. */
+static int descriptors(char **argv)
+{
+    unsigned made = 0;
+
+    (void)argv;
+    while (open("/dev/null", O_RDONLY) >= 0)
+        made++;
+    printf("opened %u %s\n", made, verdict(-1));
+    fflush(stdout);
+    wait_for_ever();
     return 0;
 }
 
@@ -936,6 +1057,158 @@ static int epipe(char **argv)
     return 6;
 }
 
+/* ---- wait: processes that each wait in a way of its own, for the autopsy ---- */
+
+static int pipe_ends[2], sockets[2]; /* shared by all of them: nothing ever comes */
+
+static void wait_in_poll(void)
+{
+    struct pollfd fds[3] = {{-1, POLLIN, 0}, {sockets[0], POLLIN, 0}, {pipe_ends[0], POLLIN, 0}};
+
+    poll(fds, 3, -1);
+}
+
+static void wait_in_select(void)
+{
+    fd_set set;
+
+    FD_ZERO(&set);
+    FD_SET(pipe_ends[0], &set);
+    FD_SET(sockets[0], &set);
+    select(64, &set, NULL, NULL, NULL);
+}
+
+static void wait_in_epoll(void)
+{
+    struct epoll_event event = {.events = EPOLLIN};
+    int fd = epoll_create1(0);
+
+    epoll_ctl(fd, EPOLL_CTL_ADD, sockets[0], &event);
+    epoll_ctl(fd, EPOLL_CTL_ADD, pipe_ends[0], &event);
+    epoll_wait(fd, &event, 1, -1);
+}
+
+static void *read_pipe(void *unused)
+{
+    char byte;
+
+    (void)unused;
+    return read(pipe_ends[0], &byte, 1) < 0 ? NULL : unused;
+}
+
+static void wait_in_threads(void)
+{
+    pthread_t thread;
+
+    if (pthread_create(&thread, NULL, read_pipe, NULL) == 0)
+        pthread_join(thread, NULL);
+}
+
+static void wait_for_room(void)
+{
+    static char block[4096];
+    int own[2];
+
+    while (pipe(own) == 0 && write(own[1], block, sizeof block) > 0)
+        while (write(own[1], block, sizeof block) > 0)
+            ;
+}
+
+static void wait_for_lock(void)
+{
+    int one = open("/tmp/lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600), two = open("/tmp/lock", O_RDWR | O_CLOEXEC);
+
+    flock(one, LOCK_EX);
+    flock(two, LOCK_EX);
+}
+
+static void wait_for_caller(void)
+{
+    char byte;
+
+    while (read(0, &byte, 1) > 0)
+        ;
+}
+
+static void wait_for_peer(void)
+{
+    char byte;
+
+    recv(sockets[0], &byte, 1, 0);
+}
+
+static void wait_for_terminal(void)
+{
+    char name[64], byte;
+    int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC), terminal = -1;
+
+    if (master >= 0 && grantpt(master) == 0 && unlockpt(master) == 0 && ptsname_r(master, name, sizeof name) == 0)
+        terminal = open(name, O_RDWR | O_NOCTTY | O_CLOEXEC);
+    if (read(terminal, &byte, 1) < 0)
+        dprintf(2, "terminal %s\n", verdict(-1));
+}
+
+static void wait_for_child(void)
+{
+    if (fork() == 0)
+        wait_for_ever();
+    wait(NULL);
+}
+
+static void wait_stopped(void)
+{
+    raise(SIGSTOP);
+}
+
+/* Every name that it has is a stranger's. */
+static void wait_with_odd_names(void)
+{
+    static char self[] = "/proc/self/exe", odd[4097];
+    char *argv[3] = {self, odd, NULL};
+
+    for (int i = 0; i < 4096; i++)
+        odd[i] = "\n\033[31m\a\"\\\x9b\xff,"[i % 12];
+    execv(argv[0], argv); /* main() knows it by the newline */
+}
+
+static int odd_names(void)
+{
+    char path[300] = "/tmp/\n\033]0;owned\a\"\xc3";
+
+    prctl(PR_SET_NAME, ") R 1 2\n\033\"\xff", 0, 0, 0);
+    memset(path + strlen(path), '\001', 200);
+    mkfifo(path, 0600);
+    say("odd");
+    open(path, O_RDONLY | O_CLOEXEC);
+    return 0;
+}
+
+static int wait_act(char **argv)
+{
+    static const struct {
+        const char *name;
+        void (*wait)(void);
+    } kinds[] = {
+        {"poll", wait_in_poll},      {"select", wait_in_select}, {"epoll", wait_in_epoll},       {"threads", wait_in_threads},
+        {"room", wait_for_room},     {"lock", wait_for_lock},    {"caller", wait_for_caller},    {"peer", wait_for_peer},
+        {"tty", wait_for_terminal},  {"child", wait_for_child},  {"stopped", wait_stopped},      {"odd", wait_with_odd_names},
+        {"signal", wait_for_ever},
+    };
+
+    if (pipe(pipe_ends) < 0 || socketpair(AF_UNIX, SOCK_STREAM, 0, sockets) < 0)
+        return 1;
+    for (; *argv; argv++)
+        for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+            if (!strcmp(kinds[i].name, *argv) && fork() == 0) {
+                prctl(PR_SET_NAME, *argv, 0, 0, 0);
+                kinds[i].wait();
+                dprintf(2, "%s: it did not wait: %s\n", *argv, verdict(-1));
+                _exit(1);
+            }
+    say("waiting");
+    wait_for_ever();
+}
+
 int main(int argc, char **argv, char **env)
 {
     static const struct {
@@ -956,11 +1229,18 @@ int main(int argc, char **argv, char **env)
         {"calls", calls},
         {"families", families},
         {"old-door", old_door},
+        {"reach", reach},
+        {"reach-oddly", reach_oddly},
+        {"reach-through", reach_through},
+        {"refused-many", refused_many},
+        {"refused-flood", refused_flood},
+        {"second-listener", second_listener},
         {"forks", forks},
         {"memory", memory},
         {"memory-child", memory_child},
         {"fill", fill},
         {"litter", litter},
+        {"descriptors", descriptors},
         {"spew", spew},
         {"polite", polite},
         {"polite-once", polite_once},
@@ -970,9 +1250,12 @@ int main(int argc, char **argv, char **env)
         {"burn", burn},
         {"count", count},
         {"epipe", epipe},
+        {"wait", wait_act},
     };
 
     setvbuf(stdout, NULL, _IOLBF, 0); /* what was seen before the end must not be lost */
+    if (argc > 1 && argv[1][0] == '\n')
+        return odd_names();
     if (argc > 1 && !strcmp(argv[1], "state"))
         return state(argv + 2, env);
     for (size_t i = 0; argc > 1 && i < sizeof acts / sizeof *acts; i++)

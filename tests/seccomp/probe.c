@@ -74,6 +74,24 @@ static void every_refusal_is_the_table_s(void **state)
     assert_in_range(probe_well("refused").refused, 20000, 1000000);
 }
 
+/* The same where the supervisor answers. He takes his time: a quarter of a minute, so only with BIVY_TEST_FULL=1; integration's `explain`
+ * asks a few dozen. */
+static void every_refusal_is_the_table_s_when_explained(void **state)
+{
+    const char *full = getenv("BIVY_TEST_FULL");
+    const struct result *result;
+
+    (void)state;
+    if (!full || strcmp(full, "1")) {
+        print_message("# left out without BIVY_TEST_FULL=1\n");
+        return;
+    }
+    result = RUN(HOW(.workspace = workspace_with(table_text())), "--explain", "--cpus", "2", "--timeout", "100s", "--", PAYLOAD, "refused",
+                 TABLE);
+    CHECK_WELL(result);
+    CHECK(result, counts_of(result).different == 0 && counts_of(result).refused > 20000);
+}
+
 static void every_number_is_answered_as_in_the_table(void **state)
 {
     struct counts counts;
@@ -244,8 +262,14 @@ static const char *status_line(pid_t id, const char *head)
     return line;
 }
 
+/* What `bivy run` loads, with --explain or without. */
+struct built {
+    const struct sock_filter *program;
+    int length;
+};
+
 /* The built filter and `more` others. */
-static void has_the_filter(pid_t id, unsigned more)
+static void has_the_filter(pid_t id, unsigned more, struct built built)
 {
     static struct sock_filter program[BPF_MAXINSNS];
     int length;
@@ -256,13 +280,13 @@ static void has_the_filter(pid_t id, unsigned more)
                      status_line(id, "Seccomp_filters:"));
     stop(id);
     length = filter_of(id, 0, program);
-    if (length != seccomp_filter_len)
-        harness_fail("task %d: the filter has %d instructions, the built one %d", id, length, seccomp_filter_len);
+    if (length != built.length)
+        harness_fail("task %d: the filter has %d instructions, the built one %d", id, length, built.length);
     for (int i = 0; i < length; i++)
-        if (memcmp(&program[i], &seccomp_filter[i], sizeof *program))
+        if (memcmp(&program[i], &built.program[i], sizeof *program))
             harness_fail("task %d: instruction %d is {0x%x, %u, %u, 0x%x} instead of {0x%x, %u, %u, 0x%x}", id, i,
-                         program[i].code, program[i].jt, program[i].jf, program[i].k, seccomp_filter[i].code,
-                         seccomp_filter[i].jt, seccomp_filter[i].jf, seccomp_filter[i].k);
+                         program[i].code, program[i].jt, program[i].jf, program[i].k, built.program[i].code,
+                         built.program[i].jt, built.program[i].jf, built.program[i].k);
     if (filter_of(id, more, program) < 0 || filter_of(id, more + 1, program) != -ENOENT)
         harness_fail("task %d: there are not %u filters", id, more + 1);
     if (ptrace(PTRACE_DETACH, id, 0, 0))
@@ -285,10 +309,14 @@ static void the_loaded_filter_is_the_built_one(void **state)
     pid_t tasks[HELD + 1];
 
     (void)state;
-    for (unsigned more = 0; more < 2; more++) { /* a second one is counted: so the count is one */
+    for (unsigned round = 0; round < 3; round++) {
+        unsigned more = round == 1; /* a second one is counted: so the count is one */
+        bool explained = round == 2;
+        struct built built = explained ? (struct built){seccomp_filter_explained, seccomp_filter_explained_len}
+                                       : (struct built){seccomp_filter, seccomp_filter_len};
         const char *workspace = workspace_make();
-        struct session *session =
-            START(HOW(.workspace = workspace), "--", PAYLOAD, more ? "hold-two" : "hold");
+        struct session *session = START(HOW(.workspace = workspace), explained ? "--explain" : "--summary", "--", PAYLOAD,
+                                        more ? "hold-two" : "hold");
         size_t own = 0;
 
         session_expect(session, "ready\n");
@@ -296,7 +324,7 @@ static void the_loaded_filter_is_the_built_one(void **state)
         for (size_t i = 0; i < HELD; i++) {
             bool first = !strcmp(strrchr(status_line(tasks[i], "NSpid:"), '\t'), "\t1");
 
-            has_the_filter(tasks[i], first ? 0 : more);
+            has_the_filter(tasks[i], first ? 0 : more, built);
             own += first;
         }
         assert_int_equal(own, 1); /* pid 1 is under the filter as well */
@@ -309,6 +337,7 @@ int main(int argc, char **argv)
 {
     static const struct harness_test tests[] = {
         TEST(every_refusal_is_the_table_s),
+        TEST_ROOT(every_refusal_is_the_table_s_when_explained),
         TEST(every_number_is_answered_as_in_the_table),
         TEST(foreign_calls_kill_the_process),
         TEST_ROOT(a_wrong_table_is_found_out),

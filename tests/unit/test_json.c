@@ -80,8 +80,10 @@ static void strings(void **state)
     STRING_IS("\"\\", "\\\"\\\\");
     STRING_IS("\0\1\b\t\n\r\x1b\x1f\x7f", "\\u0000\\u0001\\u0008\\u0009\\u000a\\u000d\\u001b\\u001f\\u007f");
     STRING_IS("\xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80", "\xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80");
-    STRING_IS("\xc2\x80\xdf\xbf\xe0\xa0\x80\xed\x9f\xbf\xee\x80\x80\xef\xbf\xbf\xf0\x90\x80\x80\xf4\x8f\xbf\xbf",
-              "\xc2\x80\xdf\xbf\xe0\xa0\x80\xed\x9f\xbf\xee\x80\x80\xef\xbf\xbf\xf0\x90\x80\x80\xf4\x8f\xbf\xbf");
+    STRING_IS("\xc2\x80\xc2\x9b" "31m\xc2\x9f", "\\u0080\\u009b" "31m\\u009f");
+    STRING_IS("\xc2\x80\xc2\x9b\xc2\x9f\xc2\xa0", "\\u0080\\u009b\\u009f\xc2\xa0"); /* controls of eight bits */
+    STRING_IS("\xc2\xa0\xdf\xbf\xe0\xa0\x80\xed\x9f\xbf\xee\x80\x80\xef\xbf\xbf\xf0\x90\x80\x80\xf4\x8f\xbf\xbf",
+              "\xc2\xa0\xdf\xbf\xe0\xa0\x80\xed\x9f\xbf\xee\x80\x80\xef\xbf\xbf\xf0\x90\x80\x80\xf4\x8f\xbf\xbf");
     STRING_IS("\x80", BAD);
     STRING_IS("a\xff" "b", "a" BAD "b");
     STRING_IS("\xc0\xaf", BAD BAD);                 /* overlong / */
@@ -132,7 +134,7 @@ static void every_short_string(void **state)
     json_release(&json);
 }
 
-/* Every code point comes through as it was. */
+/* Every code point comes through as it was, the controls escaped. */
 static void every_code_point(void **state)
 {
     (void)state;
@@ -155,7 +157,10 @@ static void every_code_point(void **state)
             bytes[2] = (char)(0x80 | (point >> 6 & 0x3f));
             bytes[3] = (char)(0x80 | (point & 0x3f));
         }
-        snprintf(expected, sizeof expected, "\"%s\"", bytes);
+        if (point < 0xa0)
+            snprintf(expected, sizeof expected, "\"\\u%04x\"", point);
+        else
+            snprintf(expected, sizeof expected, "\"%s\"", bytes);
         json_string(&json, NULL, bytes);
         if (strcmp(json.text, expected))
             fail_msg("U+%04X became %s", point, json.text);

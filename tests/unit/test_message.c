@@ -29,7 +29,7 @@ static struct message ready_message(void)
 
 static struct message ended_message(void)
 {
-    return (struct message){.magic = MESSAGE_MAGIC, .kind = MESSAGE_ENDED, .wait_status = 0x7f00};
+    return (struct message){.magic = MESSAGE_MAGIC, .kind = MESSAGE_ENDED, .ended = {.wait_status = 0x7f00}};
 }
 
 static struct message (*const makers[])(void) = {fault_message, ready_message, ended_message};

@@ -346,6 +346,36 @@ static void this_host(void **state)
     assert_int_equal(ours.up, before.up);
 }
 
+static void unreachable_counts(void **state)
+{
+    static const struct {
+        const char *snmp, *snmp6;
+        uint64_t count;
+    } rows[] = {
+        {"Ip: Forwarding OutNoRoutes X\nIp: 1 7 9\nIcmp: OutNoRoutes\nIcmp: 3\n", "", 7},
+        {"Ip: OutNoRoutes\nIp: 7\n", "Ip6InReceives  \t5\nIp6OutNoRoutes                  \t35\nIp6X 1\n", 42},
+        {"Ip: Forwarding OutNoRoutes\nIp: 1\n", "", UINT64_MAX},         /* no value under the name */
+        {"Ip: Forwarding\nIp: 1\n", "Ip6OutNoRoutes 3\n", UINT64_MAX},    /* no name */
+        {"Ip: OutNoRoutesToo\nIp: 1\n", "", UINT64_MAX},
+        {"Ip: OutNoRoutes\nIp: x\n", "", UINT64_MAX},
+        {"Ip: OutNoRoutes\n", "", UINT64_MAX},
+        {"Ip: OutNoRoutes", "", UINT64_MAX},
+        {"Udp: OutNoRoutes\nUdp: 1\n", "", UINT64_MAX},
+        {"", "", UINT64_MAX},
+        {"Ip: OutNoRoutes\nIp: 7\n", "Ip6OutNoRoutes", 7},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < LENGTH(rows); i++) {
+        char *snmp = copy_text(rows[i].snmp), *snmp6 = copy_text(rows[i].snmp6);
+        if (network_parse_unreachable(snmp, snmp6) != rows[i].count)
+            fail_msg("row %zu", i);
+        free(snmp);
+        free(snmp6);
+    }
+    assert_int_not_equal(network_unreachable(), UINT64_MAX); /* this host */
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -353,6 +383,7 @@ int main(void)
         cmocka_unit_test(incomplete_dumps),  cmocka_unit_test(errors),        cmocka_unit_test(other_types_and_sequences),
         cmocka_unit_test(lying_lengths),     cmocka_unit_test(truncated),     cmocka_unit_test(unaligned),
         cmocka_unit_test(noise),             cmocka_unit_test(this_host),
+        cmocka_unit_test(unreachable_counts),
     };
 
     return cmocka_run_group_tests_name("network", tests, NULL, NULL);

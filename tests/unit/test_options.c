@@ -197,6 +197,7 @@ static void verbs(void **state)
     assert_int_equal(spec.verb, VERB_SELFTEST);
     assert_string_equal(spec.argv[0], "selftest"); /* what the record shows as its command */
     bad(ARGS("selftest", "x"), "x");
+    bad(ARGS("selftest", "--tty"), "--tty"); /* its words are for programs */
     good(ARGS("help"));
     assert_int_equal(spec.verb, VERB_HELP);
     good(ARGS("--help"));
@@ -798,6 +799,7 @@ static void help(void **state)
                                           "file-size", "tty", "log", "quiet", "verbose", "explain", "keep-on-fail", "json"};
     static const char *const subcommands[] = {"run", "shell", "plan", "check", "ps", "kill", "enter", "clean", "selftest", "help", "version"};
     char *text = printed(options_help), *roff = printed(options_roff);
+    char *scripts[] = {printed(options_bash), printed(options_zsh), printed(options_fish)};
     size_t seen = 0, seen_roff = 0;
 
     (void)state;
@@ -816,11 +818,21 @@ static void help(void **state)
         to += sprintf(to, "\\fR");
         if (!strstr(roff, word))
             fail_msg("the roff lacks %s", word);
+        for (size_t s = 0; s < LENGTH(scripts); s++) {
+            snprintf(word, sizeof word, "%s%s", s == 2 ? " -l " : "--", options[i]);
+            char *found = strstr(scripts[s], word);
+            while (found && strchr("-abcdefghijklmnopqrstuvwxyz", found[strlen(word)]))
+                found = strstr(found + 1, word);
+            if (!found)
+                fail_msg("completion script %zu lacks %s", s, word);
+        }
     }
     for (size_t i = 0; i < LENGTH(subcommands); i++) {
         char word[64];
         snprintf(word, sizeof word, "\n  bivy %s ", subcommands[i]);
         assert_non_null(strstr(text, word));
+        for (size_t s = 0; s < LENGTH(scripts); s++)
+            assert_non_null(strstr(scripts[s], subcommands[i]));
     }
     for (char *line = text; line; line = strchr(line, '\n'), line += line != NULL)
         seen += !strncmp(line, "  -", 3);
@@ -833,6 +845,28 @@ static void help(void **state)
     assert_int_equal(seen_roff, LENGTH(options));
     free(text);
     free(roff);
+    for (size_t s = 0; s < LENGTH(scripts); s++)
+        free(scripts[s]);
+}
+
+static void help_forms(void **state)
+{
+    static const struct {
+        const char *word;
+        enum help help;
+    } forms[] = {{"--roff", HELP_ROFF}, {"--completion=bash", HELP_BASH}, {"--completion=zsh", HELP_ZSH}, {"--completion=fish", HELP_FISH}};
+    static const char *const wrong[] = {"--completion", "--completion=", "--completion=sh", "--completion=bashful", "--rof", "--memory=1G"};
+
+    (void)state;
+    for (size_t i = 0; i < LENGTH(forms); i++) {
+        assert_int_equal(options_parse(3, (char *[]){strdupa("bivy"), strdupa("help"), strdupa(forms[i].word), NULL}, &spec, &fault), 0);
+        assert_int_equal(spec.verb, VERB_HELP);
+        assert_int_equal(spec.help, forms[i].help);
+        assert_true(options_parse(4, (char *[]){strdupa("bivy"), strdupa("run"), strdupa(forms[i].word), strdupa("true"), NULL}, &spec, &fault) < 0);
+        options_release(&spec);
+    }
+    for (size_t i = 0; i < LENGTH(wrong); i++)
+        assert_true(options_parse(3, (char *[]){strdupa("bivy"), strdupa("help"), strdupa(wrong[i]), NULL}, &spec, &fault) < 0);
 }
 
 static void limit_names(void **state)
@@ -852,7 +886,7 @@ int main(void)
         cmocka_unit_test(empty_values), cmocka_unit_test(edges),                 cmocka_unit_test(report_behind_a_fault),
         cmocka_unit_test(odd_bytes),    cmocka_unit_test(very_long),             cmocka_unit_test(many_variables),
         cmocka_unit_test(profiles),     cmocka_unit_test(bad_profiles),          cmocka_unit_test(carriage_returns),
-        cmocka_unit_test(profile_files), cmocka_unit_test(workspace_options), cmocka_unit_test(help),                cmocka_unit_test(limit_names),
+        cmocka_unit_test(profile_files), cmocka_unit_test(workspace_options), cmocka_unit_test(help), cmocka_unit_test(help_forms),                cmocka_unit_test(limit_names),
     };
 
     return cmocka_run_group_tests_name("options", tests, make_directory, remove_directory);

@@ -644,6 +644,29 @@ static void sandboxes_stay(void **state)
     }
 }
 
+/* As the kernel writes them, and nothing written past the end. */
+static void a_list_of_processors(void **state)
+{
+    static const char *const rows[] = {"0", "5", "0-1", "0-2,5", "1,3,5-7", "0,1022-1023", "0-1023"};
+    char text[64], whole[64];
+
+    (void)state;
+    for (size_t r = 0; r < LENGTH(rows); r++) {
+        processors(rows[r]);
+        snprintf(whole, sizeof whole, "%s\n", rows[r]);
+        for (size_t size = 1; size <= sizeof text; size++) {
+            memset(text, 'x', sizeof text);
+            bool fits = plan_list_processors(&facts.processors, text, size);
+            assert_int_equal(fits, size > strlen(whole));
+            assert_true(size == sizeof text || text[size] == 'x');
+            if (fits)
+                assert_string_equal(text, whole);
+        }
+    }
+    CPU_ZERO(&facts.processors);
+    assert_false(plan_list_processors(&facts.processors, text, sizeof text));
+}
+
 /* --- the rest --- */
 
 static void passed_through(void **state)
@@ -962,6 +985,7 @@ int main(void)
         TEST(very_long_names),
         TEST(affinity),
         TEST(sandboxes_stay),
+        TEST(a_list_of_processors),
         TEST(passed_through),
         TEST(mounts),
         TEST(long_ids),

@@ -267,6 +267,69 @@ static void cache(void **state)
     assert_false(readings_cache("", false, &cached, &unwritten));
 }
 
+/* What of memory.stat is what. */
+static void usage(void **state)
+{
+    static const char v1[] = "cache 1\nrss 2\nshmem 3\ntotal_cache 5000\ntotal_rss 7000\ntotal_shmem 4000\n";
+    static const char v2[] = "anon 7000\nfile 5000\nkernel 9\nshmem 4000\n";
+    struct usage seen = {.total = 13000};
+
+    (void)state;
+    assert_true(readings_usage_parse(v1, true, &seen));
+    assert_true(seen.heap == 7000 && seen.scratch == 4000 && seen.cache == 1000 && seen.kernel == 1000);
+    seen = (struct usage){.total = 11000}; /* read before the parts had grown */
+    assert_true(readings_usage_parse(v2, false, &seen));
+    assert_true(seen.heap == 7000 && seen.scratch == 4000 && seen.cache == 1000 && seen.kernel == 0 && seen.total == 12000);
+    assert_true(readings_usage_parse("anon 1\nfile 2\nshmem 3\n", false, &seen)); /* shmem has grown meanwhile */
+    assert_int_equal(seen.cache, 0);
+    assert_false(readings_usage_parse(v1, false, &seen));
+    assert_false(readings_usage_parse("anon 1\nfile 2\n", false, &seen));
+    assert_false(readings_usage_parse("anon 1\nfile 2\nshmem 3", false, &seen));
+}
+
+static void log_of(struct oom_report *report, const char *const *records)
+{
+    *report = (struct oom_report){0};
+    for (; *records; records++) {
+        char *copy = copy_text(*records);
+        readings_oom_record(copy, LEAF, report);
+        free(copy);
+    }
+}
+
+#define LOG(...) ((const char *const[]){__VA_ARGS__, NULL})
+#define KILLED(pid, name) "3,9,9,-;Memory cgroup out of memory: Killed process " pid " (" name ") total-vm:900kB, anon-rss:100kB, " \
+                          "file-rss:20kB, shmem-rss:3kB, UID:1 pgtables:216kB oom_score_adj:0\n"
+
+static void oom_log(void **state)
+{
+    struct oom_report report;
+
+    (void)state;
+    log_of(&report, LOG("6,1,2,-;memory: usage 131072kB, limit 131072kB, failcnt 0\n", "6,1,2,-;Memory cgroup stats for " LEAF ":\n",
+                        "6,1,2,-;cache 4\n", "6,1,2,-;total_cache 5000\n", "6,1,2,-;total_rss 7000\n", "6,1,2,-;total_rss_huge 1\n",
+                        "6,1,2,-;total_shmem 4000\n", "6,1,2,-;Tasks state (memory values in pages):\n",
+                        RECORD(LEAF, LEAF, "python3,pid=407,uid=12345\n"), KILLED("407", "python3")));
+    assert_string_equal(report.name, "python3");
+    assert_true(report.pid == 407 && report.bytes == 123 * 1024);
+    assert_true(report.usage.moment == MOMENT_LIMIT && report.usage.heap == 7000 && report.usage.scratch == 4000 && report.usage.cache == 1000);
+    /* v2 before 6.12: one record, the newlines escaped */
+    log_of(&report, LOG("6,1,2,-;Memory cgroup stats for " LEAF ":\n", "6,1,2,-;anon 7000\\x0afile 5000\\x0akernel 300\\x0ashmem 4000\n",
+                        RECORD(LEAF, LEAF, "x,pid=407,uid=12345\n")));
+    assert_true(report.usage.heap == 7000 && report.usage.cache == 1000 && report.usage.kernel == 300 && report.bytes == 0);
+    /* another leaf's lines are not ours, nor is another process's size, nor what a name says */
+    log_of(&report, LOG("6,1,2,-;Memory cgroup stats for " LEAF "x:\n", "6,1,2,-;anon 7000\n",
+                        RECORD(LEAF, LEAF, "x) anon-rss:9,pid=407,uid=12345\n"), KILLED("408", "x"), KILLED("407", ", anon-rss:7kB"), KILLED("407", "y")));
+    assert_true(report.usage.moment == MOMENT_NONE && report.bytes == 123 * 1024);
+    log_of(&report, LOG(RECORD("/other", "/other", "x,pid=407,uid=1\n"), KILLED("407", "x")));
+    assert_true(report.name[0] == '\0' && report.bytes == 0 && report.pid == 0);
+    log_of(&report, LOG("", ";", "6,1,2,-;", "6,1,2,-;Memory cgroup stats for ", KILLED("", "x"), KILLED("99999999999999999999", "x")));
+    assert_true(report.name[0] == '\0' && report.bytes == 0);
+    /* the last kill counts */
+    log_of(&report, LOG(RECORD(LEAF, LEAF, "one,pid=1,uid=1\n"), KILLED("1", "one"), RECORD(LEAF, LEAF, "two,pid=2,uid=1\n")));
+    assert_true(!strcmp(report.name, "two") && report.bytes == 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -274,7 +337,7 @@ int main(void)
         cmocka_unit_test(regressions), cmocka_unit_test(every_file),
         cmocka_unit_test(unknown_stays_unknown), cmocka_unit_test(read_back),
         cmocka_unit_test(victims), cmocka_unit_test(imitations),
-        cmocka_unit_test(cache),
+        cmocka_unit_test(cache), cmocka_unit_test(usage), cmocka_unit_test(oom_log),
     };
 
     return cmocka_run_group_tests_name("readings", tests, NULL, NULL);

@@ -37,6 +37,14 @@ extern const char seccomp_x86_64_sha256[65];
 extern const struct sock_filter seccomp_aarch64[];
 extern const unsigned short seccomp_aarch64_len;
 extern const char seccomp_aarch64_sha256[65];
+extern const struct sock_filter seccomp_x86_64_explained[];
+extern const unsigned short seccomp_x86_64_explained_len;
+extern const struct sock_filter seccomp_aarch64_explained[];
+extern const unsigned short seccomp_aarch64_explained_len;
+extern const struct seccomp_answer seccomp_x86_64_answers[];
+extern const unsigned short seccomp_x86_64_answers_len;
+extern const struct seccomp_answer seccomp_aarch64_answers[];
+extern const unsigned short seccomp_aarch64_answers_len;
 
 #if defined(__x86_64__)
 static const enum seccomp_machine own = SECCOMP_X86_64;
@@ -387,7 +395,7 @@ static void document_holds(void **state)
 static void follows_policy(enum seccomp_machine machine)
 {
     struct seccomp_verdict verdict;
-    int r = seccomp_verify(machine, program_of(machine), length_of(machine), NULL, &verdict);
+    int r = seccomp_verify(machine, false, program_of(machine), length_of(machine), NULL, &verdict);
 
     if (r != 0) {
         fail_msg("%s: %s after %lu calls: arch 0x%x nr %d (0x%llx, 0x%llx, 0x%llx): policy 0x%x, program 0x%x",
@@ -411,6 +419,118 @@ static void aarch64_follows_policy(void **state)
 {
     (void)state;
     follows_policy(SECCOMP_AARCH64);
+}
+
+/* ---- the explaining program -------------------------------------------------------------------------------------- */
+
+static const struct sock_filter *explained_of(enum seccomp_machine machine)
+{
+    return machine == SECCOMP_X86_64 ? seccomp_x86_64_explained : seccomp_aarch64_explained;
+}
+
+static size_t explained_length_of(enum seccomp_machine machine)
+{
+    return machine == SECCOMP_X86_64 ? seccomp_x86_64_explained_len : seccomp_aarch64_explained_len;
+}
+
+static void explained_follows_policy(void **state)
+{
+    static const enum seccomp_machine machines[] = {SECCOMP_X86_64, SECCOMP_AARCH64};
+
+    (void)state;
+    for (size_t i = 0; i < LENGTH(machines); i++) {
+        struct seccomp_verdict verdict;
+        int r = seccomp_verify(machines[i], true, explained_of(machines[i]), explained_length_of(machines[i]), NULL, &verdict);
+
+        if (r != 0)
+            fail_msg("%s: %s: arch 0x%x nr %d: wanted 0x%x, program 0x%x", seccomp_machine_name(machines[i]), strerror(-r),
+                     verdict.data.arch, verdict.data.nr, verdict.wanted, verdict.got);
+        assert_true(verdict.tried > 24UL * 3 * 6 * 64);
+        /* and neither program passes for the other */
+        assert_int_not_equal(seccomp_verify(machines[i], true, program_of(machines[i]), length_of(machines[i]), NULL, &verdict), 0);
+        assert_int_not_equal(
+            seccomp_verify(machines[i], false, explained_of(machines[i]), explained_length_of(machines[i]), NULL, &verdict), 0);
+    }
+}
+
+/* Without the tables of watches: whatever the first program refuses, the second does not allow, and the other way round only what is
+ * written down here. */
+static void explained_allows_nothing_more(void **state)
+{
+    uint64_t seed = 1;
+
+    (void)state;
+    for (uint32_t number = 0; number < 1024; number++) {
+        for (uint64_t i = 0; i < 2000; i++) {
+            struct seccomp_data data = {.nr = (int)number, .arch = seccomp_machine_arch(own)};
+            uint32_t plain, explained;
+
+            for (size_t a = 0; a < 6; a++) {
+                seed = seed * 6364136223846793005u + 1442695040888963407u;
+                data.args[a] = i < 16 ? i : seed >> 60 < 8 ? seed >> 33 & 0x1f : seed >> 32;
+            }
+            assert_int_equal(bpf_run_checked(program_of(own), length_of(own), &data, &plain), 0);
+            assert_int_equal(bpf_run_checked(explained_of(own), explained_length_of(own), &data, &explained), 0);
+            if ((plain & SECCOMP_RET_ACTION_FULL) == SECCOMP_RET_ERRNO)
+                assert_int_equal(explained, SECCOMP_RET_USER_NOTIF);
+            else if (number == SYS_connect)
+                assert_int_equal(explained, SECCOMP_RET_USER_NOTIF);
+            else if (number == SYS_sendto)
+                assert_int_equal(explained, (uint32_t)data.args[4] ? SECCOMP_RET_USER_NOTIF : SECCOMP_RET_ALLOW);
+            else if (number == SYS_seccomp && (uint32_t)data.args[0] == SECCOMP_SET_MODE_FILTER &&
+                     data.args[1] & SECCOMP_FILTER_FLAG_NEW_LISTENER)
+                assert_int_equal(explained, ERRNO(EBUSY));
+            else
+                assert_int_equal(explained, plain);
+        }
+    }
+}
+
+/* What the supervisor answers by: as the policy, for every number and every value that a rule compares with. */
+static void answers_are_the_policy_s(void **state)
+{
+    static const enum seccomp_machine machines[] = {SECCOMP_X86_64, SECCOMP_AARCH64};
+
+    (void)state;
+    for (size_t m = 0; m < LENGTH(machines); m++) {
+        const struct seccomp_answer *answers = machines[m] == SECCOMP_X86_64 ? seccomp_x86_64_answers : seccomp_aarch64_answers;
+        size_t n = machines[m] == SECCOMP_X86_64 ? seccomp_x86_64_answers_len : seccomp_aarch64_answers_len, at = 0;
+
+        for (size_t i = 0; i < seccomp_rules_len; i++) {
+            const struct seccomp_rule *rule = &seccomp_rules[i];
+            int number = seccomp_rule_number(rule, machines[m]);
+            bool refuses = false;
+
+            for (size_t j = 0; j < seccomp_rules_len; j++)
+                refuses |= seccomp_rules[j].answer != SECCOMP_POLICY_ALLOW && !strcmp(seccomp_rules[j].name, rule->name);
+            if (!refuses || number < 0)
+                continue;
+            assert_true(at < n);
+            assert_int_equal(answers[at].number, number);
+            assert_int_equal(answers[at].answer, rule->answer);
+            assert_string_equal(answers[at].name, rule->name);
+            assert_string_equal(answers[at].reason, rule->reason);
+            for (size_t c = 0; c < SECCOMP_POLICY_CONDITIONS; c++) {
+                assert_int_equal(answers[at].conditions[c].argument, rule->conditions[c].argument);
+                assert_int_equal(answers[at].conditions[c].mask, rule->conditions[c].mask);
+                assert_int_equal(answers[at].conditions[c].value, rule->conditions[c].value);
+            }
+            at++;
+        }
+        assert_int_equal(at, n);
+    }
+}
+
+static void explained_rules_need_room(void **state)
+{
+    static struct seccomp_rule rules[4096];
+    size_t n, less;
+
+    (void)state;
+    assert_int_equal(seccomp_explained_rules(rules, LENGTH(rules), &n), 0);
+    assert_true(n > seccomp_rules_len);
+    assert_int_equal(seccomp_explained_rules(rules, n - 1, &less), -EOVERFLOW);
+    assert_int_equal(seccomp_explained_rules(rules, 0, &less), -EOVERFLOW);
 }
 
 /* The mutation-th change to an instruction; false when it has no such change. */
@@ -510,7 +630,7 @@ static void spoilt_programs_are_found(void **state)
 
             done = mutate(&program[pc], (m + pc) % MUTATIONS);
             spoilt += done;
-            if (done && seccomp_verify(own, program, length, NULL, &verdict) == 0) {
+            if (done && seccomp_verify(own, false, program, length, NULL, &verdict) == 0) {
                 print_message("# instruction %zu {0x%x, %u, %u, 0x%x} as {0x%x, %u, %u, 0x%x} not noticed\n", pc,
                               kept.code, kept.jt, kept.jf, kept.k, program[pc].code, program[pc].jt, program[pc].jf,
                               program[pc].k);
@@ -624,7 +744,7 @@ static void compiler_follows_any_table(void **state)
         uint32_t numbers;
         size_t n = make_rules(&seed, rules, &numbers);
         size_t length;
-        int r = seccomp_compile(rules, n, SECCOMP_X86_64, program, &length);
+        int r = seccomp_compile(rules, n, SECCOMP_POLICY_DEFAULT, SECCOMP_X86_64, program, &length);
         int wrong;
 
         if (r != 0 || bpf_check(program, length) != 0)
@@ -647,14 +767,14 @@ static void compiler_refuses_too_much(void **state)
 
     (void)state;
     /* No rule at all is a filter too: everything is unknown. */
-    assert_int_equal(seccomp_compile(rules, 0, SECCOMP_AARCH64, program, &length), 0);
+    assert_int_equal(seccomp_compile(rules, 0, SECCOMP_POLICY_DEFAULT, SECCOMP_AARCH64, program, &length), 0);
     assert_int_equal(bpf_check(program, length), 0);
     for (size_t i = 0; i < MADE_RULES; i++) {
         rules[i] = (struct seccomp_rule){.name = "made", .aarch64 = 7, .answer = EPERM};
         if (i + 1 < MADE_RULES)
             rules[i].conditions[0] = (struct seccomp_condition){0, UINT32_MAX, (uint32_t)i * 3};
     }
-    assert_int_equal(seccomp_compile(rules, MADE_RULES, SECCOMP_AARCH64, program, &length), -EOVERFLOW);
+    assert_int_equal(seccomp_compile(rules, MADE_RULES, SECCOMP_POLICY_DEFAULT, SECCOMP_AARCH64, program, &length), -EOVERFLOW);
 }
 
 /* Short because it is loaded on every run: what it took before it was compiled here was 439 instructions. */
@@ -1100,6 +1220,10 @@ int main(void)
         cmocka_unit_test(document_holds),
         cmocka_unit_test(x86_64_follows_policy),
         cmocka_unit_test(aarch64_follows_policy),
+        cmocka_unit_test(explained_follows_policy),
+        cmocka_unit_test(explained_allows_nothing_more),
+        cmocka_unit_test(answers_are_the_policy_s),
+        cmocka_unit_test(explained_rules_need_room),
         cmocka_unit_test(spoilt_programs_are_found),
         cmocka_unit_test(compiler_follows_any_table),
         cmocka_unit_test(compiler_refuses_too_much),

@@ -1,0 +1,3 @@
+module example/run-in-bivy
+
+go 1.19

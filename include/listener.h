@@ -1,0 +1,52 @@
+/* listener: the supervisor's end of the explaining filter (seccomp_unotify(2)): takes what the filter asks, answers as the policy says, and
+ * writes down what it was. Only with --explain. */
+#ifndef BIVY_LISTENER_H
+#define BIVY_LISTENER_H
+
+#include <poll.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "explain.h"
+#include "fault.h"
+#include "helper.h"
+
+struct listener {
+    int socket;        /* the descriptor comes by it, from pid 1, before there is a command; -1 */
+    int fd;            /* -1: has not come yet, or nobody is left who could ask */
+    uint64_t credit;   /* answers that may be given at once */
+    uint64_t credited; /* when that was reckoned */
+    uint64_t pause;    /* nothing is answered until then: the share was used up */
+    unsigned reads;    /* of the command's memory that may still be made */
+    bool may_block;    /* its memory may be a file whose server is silent: only a helper reads it */
+    struct helper_left left;
+};
+#define LISTENER_NONE ((struct listener){.socket = -1, .fd = -1})
+
+/* A call that waits for its answer. */
+struct listener_call {
+    uint64_t id;
+    int thread;
+    int number;
+    uint32_t machine; /* AUDIT_ARCH_* */
+    uint64_t arguments[6];
+};
+
+/* The pair of sockets: *inner is pid 1's end, for listener_send(). */
+int listener_open(struct listener *listener, bool may_block, int *inner, struct fault *fault);
+void listener_release(struct listener *listener);
+
+/* In pid 1: hands the filter's descriptor over. Closes neither. 0 or -errno. */
+int listener_send(int inner, int fd);
+
+/* What to poll for: .fd is -1 while there is nothing to wait for, which includes that the command has asked more than its share. Then
+ * *until is lowered to when it may ask again. */
+struct pollfd listener_poll(struct listener *listener, uint64_t now, uint64_t *until);
+
+/* After poll(2): takes the descriptor when it comes, and gives the next call that waits. false: none, for now. Never blocks. */
+bool listener_next(struct listener *listener, const struct pollfd *polled, struct listener_call *call);
+
+/* Answers, and writes down what it was unless explain is NULL. Never lets through what the policy refuses. */
+void listener_answer(struct listener *listener, const struct listener_call *call, struct explain *explain);
+
+#endif

@@ -1,0 +1,179 @@
+#include "ledger.h"
+
+#include <signal.h>
+#include <sys/wait.h>
+
+const char *ledger_name(enum ledger limit)
+{
+    static const char *const names[LEDGER_COUNT] = {"memory",  "cpu",       "pids",       "timeout",
+                                                    "scratch", "file_size", "open_files", "output"};
+
+    return names[limit];
+}
+
+bool ledger_enforced(const struct outcome *outcome, enum limit limit)
+{
+    return outcome->have_readings && outcome->enforced & 1u << limit;
+}
+
+bool ledger_scratch(const struct outcome *outcome, uint64_t *bytes)
+{
+    if (outcome->have_status && outcome->ended.scratch_seen)
+        *bytes = outcome->ended.scratch_bytes;
+    else if (outcome->usage.moment)
+        *bytes = outcome->usage.scratch;
+    else
+        return false;
+    return true;
+}
+
+#define NEAR ((uint64_t)256 * 1024)
+
+/* Full at the end, or as good as full when the memory was looked at: a program that is refused a page often clears up before it ends.
+ * Shared memory that is no file is counted together with scratch, so what is far beyond its size is not scratch alone. */
+static bool scratch_full(const struct plan *plan, const struct outcome *outcome)
+{
+    return (outcome->have_status && outcome->ended.scratch_seen && outcome->ended.scratch_full) ||
+           (outcome->usage.moment && outcome->usage.scratch + 4096 >= plan->scratch && outcome->usage.scratch <= plan->scratch + NEAR);
+}
+
+static bool output_hit(const struct plan *plan, const struct outcome *outcome)
+{
+    return outcome->kind == OUTCOME_OUTPUT_LIMIT ||
+           (plan->max_output != SPEC_UNLIMITED &&
+            (outcome->out.seen > plan->max_output || outcome->err.seen > plan->max_output));
+}
+
+bool ledger_hit(enum ledger limit, const struct plan *plan, const struct outcome *outcome)
+{
+    const struct readings *readings = &outcome->readings;
+    bool known = outcome->have_readings;
+
+    switch (limit) {
+    case LEDGER_MEMORY: /* at the limit the kernel takes pages back before it kills: the command was held up by it all the same */
+        return known && (readings->oom_kills > 0 || (plan && readings->have_peak && readings->memory_peak >= plan->memory));
+    case LEDGER_CPU:
+        return known && readings->throttled_periods > 0;
+    case LEDGER_PIDS:
+        return known && readings->pids_denied > 0;
+    case LEDGER_TIMEOUT:
+        return outcome->kind == OUTCOME_TIMEOUT || outcome->kind == OUTCOME_STUCK;
+    case LEDGER_SCRATCH:
+        return plan && scratch_full(plan, outcome);
+    case LEDGER_FILE_SIZE:
+        return plan && plan->file_size != SPEC_UNLIMITED && outcome->have_status && WIFSIGNALED(outcome->wait_status) &&
+               WTERMSIG(outcome->wait_status) == SIGXFSZ;
+    case LEDGER_OPEN_FILES:
+        return plan && outcome->open_files >= plan->open_files;
+    case LEDGER_OUTPUT:
+        return plan && output_hit(plan, outcome);
+    case LEDGER_COUNT:
+        break;
+    }
+    return false;
+}
+
+static void write_known(struct json *json, const char *name, bool known, uint64_t value)
+{
+    if (known)
+        json_number(json, name, value);
+    else
+        json_null(json, name);
+}
+
+static void write_memory(struct json *json, const struct spec *spec, const struct outcome *outcome)
+{
+    static const char *const moments[] = {[MOMENT_END] = "end", [MOMENT_SAMPLE] = "sample", [MOMENT_LIMIT] = "limit"};
+    const struct readings *readings = &outcome->readings;
+    const struct usage *usage = &outcome->usage;
+
+    json_open(json, "memory", '{');
+    write_known(json, "limit_bytes", ledger_enforced(outcome, LIMIT_MEMORY), spec->memory);
+    write_known(json, "peak_bytes", outcome->have_readings && readings->have_peak, readings->memory_peak);
+    write_known(json, "oom_kills", ledger_enforced(outcome, LIMIT_MEMORY), readings->oom_kills);
+    json_string(json, "oom_victim", outcome->victim.name[0] ? outcome->victim.name : NULL);
+    write_known(json, "oom_victim_bytes", outcome->victim.bytes > 0, outcome->victim.bytes);
+    if (usage->moment) {
+        json_open(json, "parts", '{');
+        json_string(json, "moment", moments[usage->moment]);
+        json_number(json, "heap_bytes", usage->heap);
+        json_number(json, "scratch_bytes", usage->scratch);
+        json_number(json, "page_cache_bytes", usage->cache);
+        json_number(json, "kernel_bytes", usage->kernel);
+        json_close(json, '}');
+    } else {
+        json_null(json, "parts");
+    }
+    json_close(json, '}');
+}
+
+static void write_cpu(struct json *json, const struct spec *spec, const struct outcome *outcome)
+{
+    const struct readings *readings = &outcome->readings;
+    bool known = outcome->have_readings;
+
+    json_open(json, "cpu", '{');
+    if (ledger_enforced(outcome, LIMIT_CPU))
+        json_thousandths(json, "limit", spec->cpu);
+    else
+        json_null(json, "limit");
+    if (known && readings->have_cpu)
+        json_thousandths(json, "used_ms", (readings->cpu_user + readings->cpu_system) / 1000);
+    else
+        json_null(json, "used_ms");
+    write_known(json, "periods", known && readings->have_throttled, readings->periods);
+    write_known(json, "throttled_periods", known && readings->have_throttled, readings->throttled_periods);
+    if (known && readings->have_throttled)
+        json_thousandths(json, "throttled_share",
+                         readings->periods ? readings->throttled_periods * 1000 / readings->periods : 0);
+    else
+        json_null(json, "throttled_share");
+    json_close(json, '}');
+}
+
+void ledger_write(struct json *json, const struct spec *spec, const struct outcome *outcome, const struct plan *plan)
+{
+    const struct readings *readings = &outcome->readings;
+    const struct ended *ended = &outcome->ended;
+    bool known = outcome->have_readings, seen = outcome->have_status && ended->scratch_seen;
+    uint64_t scratch = 0;
+    bool have_scratch = ledger_scratch(outcome, &scratch);
+
+    write_memory(json, spec, outcome);
+    write_cpu(json, spec, outcome);
+
+    json_open(json, "pids", '{');
+    write_known(json, "limit", ledger_enforced(outcome, LIMIT_PIDS), spec->pids);
+    write_known(json, "peak", known && readings->have_pids_peak, readings->pids_peak);
+    write_known(json, "denied", known && readings->have_pids, readings->pids_denied);
+    json_close(json, '}');
+
+    json_open(json, "scratch", '{');
+    write_known(json, "limit_bytes", plan, spec->scratch);
+    write_known(json, "used_bytes", have_scratch, scratch);
+    write_known(json, "limit_inodes", plan, spec->scratch_inodes);
+    write_known(json, "used_inodes", seen, ended->scratch_inodes);
+    if (have_scratch && plan)
+        json_bool(json, "full", ledger_hit(LEDGER_SCRATCH, plan, outcome));
+    else
+        json_null(json, "full");
+    json_close(json, '}');
+
+    json_open(json, "open_files", '{');
+    json_number(json, "limit", spec->open_files);
+    write_known(json, "peak", outcome->open_files > 0, outcome->open_files);
+    json_close(json, '}');
+
+    json_open(json, "file_size", '{');
+    write_known(json, "limit_bytes", spec->file_size != SPEC_UNLIMITED, spec->file_size);
+    json_close(json, '}');
+}
+
+void ledger_write_hit(struct json *json, const struct plan *plan, const struct outcome *outcome)
+{
+    json_open(json, "limits_hit", '[');
+    for (int limit = 0; limit < LEDGER_COUNT; limit++)
+        if (ledger_hit((enum ledger)limit, plan, outcome))
+            json_string(json, NULL, ledger_name((enum ledger)limit));
+    json_close(json, ']');
+}

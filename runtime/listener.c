@@ -1,0 +1,322 @@
+#include "listener.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/audit.h>
+#include <linux/seccomp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "sys.h"
+
+#define MS ((uint64_t)1000000)
+#define BURST 1000           /* answers at once, for what a program does while it starts */
+#define EVERY (MS / 2)       /* then one each: 2,000 a second, a few hundredths of a processor. The caller waits */
+#define PAUSE (10 * MS)       /* of whoever has used up his share: so bivy wakes up for it a hundred times a second at the most */
+#define READS 2000           /* of memory in a run; then attempts are only counted */
+#define READS_BY_HELPER 256  /* likewise, where each takes a process */
+#define READ_WITHIN (100 * MS)
+#define READ_SLOW (50 * MS)  /* what took so long waited for a lock that the command holds: half as many reads are left then */
+#define MOST_REQUEST 512     /* bytes of the kernel's struct seccomp_notif, now 80 */
+
+#if defined __x86_64__
+#define OWN_MACHINE AUDIT_ARCH_X86_64
+#elif defined __aarch64__
+#define OWN_MACHINE AUDIT_ARCH_AARCH64
+#endif
+
+/* The C libraries do not agree on the type of ioctl(2)'s request. An answer that a signal kept from being given would be waited for in
+ * vain. */
+static long control(int fd, unsigned long request, void *argument)
+{
+    return SYS_AGAIN(syscall(SYS_ioctl, fd, request, argument));
+}
+
+int listener_open(struct listener *listener, bool may_block, int *inner, struct fault *fault)
+{
+    struct seccomp_notif_sizes sizes;
+    int ends[2];
+
+    *listener = LISTENER_NONE;
+    if (syscall(SYS_seccomp, SECCOMP_GET_NOTIF_SIZES, 0, &sizes) < 0)
+        return fault_set(fault, STAGE_SECCOMP, errno, "run without --explain", "the kernel cannot tell which calls a filter refuses");
+    if (sizes.seccomp_notif > MOST_REQUEST || sizes.seccomp_notif_resp > MOST_REQUEST)
+        return fault_set(fault, STAGE_SECCOMP, E2BIG, "run without --explain", "the kernel tells more of a refused call than bivy can hold");
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
+        return fault_set(fault, STAGE_SECCOMP, errno, "raise the caller's limit of open files", "no socket can be made");
+    listener->socket = ends[0];
+    listener->may_block = may_block;
+    listener->reads = may_block ? READS_BY_HELPER : READS;
+    listener->credit = BURST;
+    listener->credited = sys_now();
+    *inner = ends[1];
+    return 0;
+}
+
+void listener_release(struct listener *listener)
+{
+    sys_close(&listener->socket);
+    sys_close(&listener->fd);
+}
+
+int listener_send(int inner, int fd)
+{
+    char control[CMSG_SPACE(sizeof(int))] __attribute__((aligned(8))) = {0}, byte = 'F';
+    struct iovec part = {.iov_base = &byte, .iov_len = 1};
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(sizeof fd);
+    memcpy(CMSG_DATA(header), &fd, sizeof fd);
+    return SYS_AGAIN(sendmsg(inner, &message, MSG_NOSIGNAL | MSG_DONTWAIT)) == 1 ? 0 : -errno;
+}
+
+/* Sent by our own code, before anything of the command's: one byte, one descriptor. Without it every question is answered ENOSYS by the
+ * kernel, the gate's probe too, and the command does not run. */
+static void take_descriptor(struct listener *listener)
+{
+    char control[CMSG_SPACE(sizeof(int))] __attribute__((aligned(8))), byte;
+    struct iovec part = {.iov_base = &byte, .iov_len = 1};
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+    ssize_t got = SYS_AGAIN(recvmsg(listener->socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC));
+    struct cmsghdr *header = got > 0 ? CMSG_FIRSTHDR(&message) : NULL;
+
+    if (got < 0 && errno == EAGAIN)
+        return;
+    if (header && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS && header->cmsg_len == CMSG_LEN(sizeof listener->fd))
+        memcpy(&listener->fd, CMSG_DATA(header), sizeof listener->fd);
+    sys_close(&listener->socket);
+}
+
+struct pollfd listener_poll(struct listener *listener, uint64_t now, uint64_t *until)
+{
+    struct pollfd fd = {.fd = listener->fd >= 0 ? listener->fd : listener->socket, .events = POLLIN};
+    uint64_t earned = (now - listener->credited) / EVERY;
+
+    listener->credited += earned * EVERY;
+    listener->credit = listener->credit + earned > BURST ? BURST : listener->credit + earned;
+    if (listener->credit == 0)
+        listener->pause = now + PAUSE;
+    if (listener->fd >= 0 && now < listener->pause) {
+        fd.fd = -1;
+        if (listener->pause < *until)
+            *until = listener->pause;
+    }
+    return fd;
+}
+
+static bool waiting(int fd)
+{
+    struct pollfd one = {.fd = fd, .events = POLLIN};
+
+    return poll(&one, 1, 0) > 0 && one.revents & POLLIN;
+}
+
+bool listener_next(struct listener *listener, const struct pollfd *polled, struct listener_call *call)
+{
+    union {
+        struct seccomp_notif notif;
+        char room[MOST_REQUEST];
+    } request;
+
+    if (!polled->revents)
+        return false;
+    if (listener->fd < 0) {
+        if (listener->socket >= 0)
+            take_descriptor(listener);
+        return false;
+    }
+    if (!(polled->revents & POLLIN)) {
+        sys_close(&listener->fd); /* the last process under the filter is gone */
+        return false;
+    }
+    /* The kernel's call waits where nobody asks; that somebody does was seen, and nobody but us takes it. */
+    if (listener->credit == 0 || !waiting(listener->fd))
+        return false;
+    memset(&request, 0, sizeof request);
+    listener->credit--;
+    if (control(listener->fd, SECCOMP_IOCTL_NOTIF_RECV, &request.notif) < 0)
+        return false; /* it was killed meanwhile */
+    call->id = request.notif.id;
+    call->thread = (int)request.notif.pid;
+    call->number = request.notif.data.nr;
+    call->machine = request.notif.data.arch;
+    for (size_t i = 0; i < 6; i++)
+        call->arguments[i] = request.notif.data.args[i];
+    return true;
+}
+
+static void reply(const struct listener *listener, uint64_t id, int error)
+{
+    union {
+        struct seccomp_notif_resp response;
+        char room[MOST_REQUEST];
+    } answer;
+
+    memset(&answer, 0, sizeof answer);
+    answer.response.id = id;
+    answer.response.error = -error;
+    if (error == 0)
+        answer.response.flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE;
+    control(listener->fd, SECCOMP_IOCTL_NOTIF_SEND, &answer.response); /* fails where the caller is gone: nobody is left to tell */
+}
+
+static bool still_waits(const struct listener *listener, uint64_t id)
+{
+    return control(listener->fd, SECCOMP_IOCTL_NOTIF_ID_VALID, &id) == 0;
+}
+
+/* ---- who it is ---- */
+
+/* The last number of the line that begins as `name` says, which begins with a newline: "\nName:\t1 2 3\n". */
+static int last_number(const char *status, const char *name)
+{
+    const char *line = strstr(status, name), *end = line ? strchr(line + 1, '\n') : NULL;
+    int number = 0;
+
+    while (line && end && (line = strpbrk(line, "\t ")) && line < end) {
+        line++;
+        number = atoi(line);
+    }
+    return number;
+}
+
+/* Reads of /proc that touch nothing of the process's memory. The name is the process's, not the thread's. In status its first line is the
+ * thread's name, with a newline in it escaped: nothing of it can be taken for another line. */
+static void look_at(const struct listener *listener, const struct listener_call *call, struct explain_who *who)
+{
+    char path[48], status[4096], name[64];
+    ssize_t got;
+
+    *who = (struct explain_who){.thread = call->thread};
+    snprintf(path, sizeof path, "/proc/%d/status", call->thread);
+    if (sys_read_file(AT_FDCWD, path, status, sizeof status) <= 0)
+        return;
+    who->pid = last_number(status, "\nNStgid:");
+    snprintf(path, sizeof path, "/proc/%d/comm", last_number(status, "\nTgid:"));
+    got = sys_read_file(AT_FDCWD, path, name, sizeof name);
+    if (got > 0 && name[got - 1] == '\n')
+        name[got - 1] = '\0';
+    if (got > 0)
+        snprintf(who->process, sizeof who->process, "%.15s", name);
+    if (!still_waits(listener, call->id)) /* the number may be another's by now */
+        *who = (struct explain_who){.thread = -1};
+}
+
+/* ---- what it gave as an address ---- */
+
+struct target {
+    pid_t pid;
+    uint64_t address, query;
+    size_t address_length, query_length;
+};
+
+struct seen {
+    ssize_t address_length, query_length;
+    char address[ADDRESS_BYTES], query[ADDRESS_QUERY];
+};
+
+static ssize_t read_memory(pid_t pid, uint64_t from, void *to, size_t length)
+{
+    struct iovec here = {.iov_base = to, .iov_len = length}, there = {.iov_base = (void *)(uintptr_t)from, .iov_len = length};
+
+    return length == 0 || from == 0 ? 0 : process_vm_readv(pid, &here, 1, &there, 1, 0);
+}
+
+static int read_target(void *data, void *answer)
+{
+    const struct target *target = data;
+    struct seen *seen = answer;
+
+    seen->address_length = read_memory(target->pid, target->address, seen->address, target->address_length);
+    seen->query_length = read_memory(target->pid, target->query, seen->query, target->query_length);
+    return -1;
+}
+
+/* The pages may be those of a file in the workspace, and its server silent: whoever touches them then waits for ever. */
+static bool read_by_helper(struct listener *listener, struct target *target, struct seen *seen)
+{
+    struct helper_task task = {.work = read_target, .data = target, .keep = -1, .stop = -1, .by = sys_now() + READ_WITHIN,
+                               .answer = seen, .size = sizeof *seen};
+    int none, result = helper_run(&task, &none, &listener->left);
+
+    sys_close(&none);
+    if (result < 0)
+        listener->reads = 0; /* once is enough */
+    return result == 0;
+}
+
+/* Reads what the caller of connect or sendto gave. The call waits meanwhile, but its memory may be shared with threads that do not: what
+ * is read may be another thing than what the kernel reads when the call goes on. So it is told, and nothing is decided by it. */
+static bool read_attempt(struct listener *listener, const struct listener_call *call, struct seen *seen)
+{
+    bool sends = explain_sends(call->number);
+    uint32_t length = (uint32_t)call->arguments[sends ? 5 : 2];
+    struct target target = {
+        .pid = call->thread,
+        .address = call->arguments[sends ? 4 : 1],
+        .address_length = length < ADDRESS_BYTES ? length : ADDRESS_BYTES,
+        .query = sends ? call->arguments[1] : 0,
+        .query_length = !sends ? 0 : call->arguments[2] < ADDRESS_QUERY ? (size_t)call->arguments[2] : ADDRESS_QUERY,
+    };
+
+    uint64_t begin = sys_now();
+
+    *seen = (struct seen){0};
+    if (listener->reads == 0)
+        return false;
+    listener->reads--;
+    if (!still_waits(listener, call->id))
+        return false;
+    if (!listener->may_block)
+        read_target(&target, seen);
+    else if (!read_by_helper(listener, &target, seen))
+        return false;
+    if (sys_now() - begin > READ_SLOW)
+        listener->reads /= 2;
+    return seen->address_length > 0 && still_waits(listener, call->id);
+}
+
+static void note_attempt(struct listener *listener, const struct listener_call *call, struct explain *explain)
+{
+    char name[ADDRESS_NAME] = "";
+    struct explain_who who;
+    struct address to;
+    struct seen seen;
+    int result;
+
+    if (!read_attempt(listener, call, &seen)) {
+        explain->attempts_beyond++;
+        return;
+    }
+    result = address_parse(seen.address, (size_t)seen.address_length, &to);
+    if (result < 0)
+        return; /* a Unix socket, or what the kernel will not take either */
+    if (to.port == ADDRESS_DNS && seen.query_length > 0)
+        address_query(seen.query, (size_t)seen.query_length, name);
+    look_at(listener, call, &who);
+    explain_attempted(explain, explain_sends(call->number), &to, name, &who);
+}
+
+void listener_answer(struct listener *listener, const struct listener_call *call, struct explain *explain)
+{
+    const struct seccomp_answer *rule;
+    int error = call->machine == OWN_MACHINE ? explain_answer(call->number, call->arguments, &rule) : ENOSYS;
+    struct explain_who who;
+
+    if (explain && error == 0) {
+        note_attempt(listener, call, explain);
+    } else if (explain && !explain_again(explain, call->number, call->arguments, call->thread)) {
+        look_at(listener, call, &who);
+        explain_refused(explain, call->number, call->arguments, &who);
+    }
+    reply(listener, call->id, error);
+}

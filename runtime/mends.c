@@ -1,0 +1,213 @@
+#include "mends.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* The first row of a mend whose conditions all hold is taken; the last one of each has none. `@` stands for the argument.
+ * A first letter `!`: root's work on this machine, so an ordinary user is shown sudo. `^`: on the machine whose kernel this is, which in a
+ * container is the host. What could not be tried where bivy is built is marked in docs/CHECK.md. */
+/* clang-format off */
+#define GRUB(words) "^sh -c \"sed -i 's/^GRUB_CMDLINE_LINUX=\\\"/&" words " /' /etc/default/grub && update-grub && reboot\""
+#define GRUBBY(words) "^sh -c 'grubby --update-kernel=ALL --args=" words " && reboot'"
+#define WSL(words) "in Windows: put the lines [wsl2] and kernelCommandLine=" words " into %UserProfile%\\.wslconfig, then wsl --shutdown"
+#define PRIVILEGED " run --privileged --cgroupns=private IMAGE bivy check"
+#define SERVICE "systemd-run --pipe --wait -p Delegate=yes bivy check"
+#define USER_SERVICE "systemd-run --user --pipe --wait -p Delegate=yes bivy check"
+#define KUBE "in the pod's spec: securityContext: {privileged: true}"
+
+static const struct row {
+    enum mend mend;
+    unsigned where;
+    const char *text;
+} rows[] = {
+    {MEND_SAID, 0, "@"},
+
+    {MEND_KERNEL, AT_WSL, "in Windows: wsl --update"},
+    {MEND_KERNEL, AT_CONTAINER, "on the container's host: install Linux 6.1 or newer (5.15 is the least)"},
+    {MEND_KERNEL, AT_UBUNTU, "!sh -c 'apt-get update && apt-get install -y linux-generic && reboot'"},
+    {MEND_KERNEL, AT_DEBIAN, "!sh -c 'apt-get update && apt-get install -y linux-image-$(dpkg --print-architecture) && reboot'"},
+    {MEND_KERNEL, AT_FEDORA, "!sh -c 'dnf -y upgrade kernel && reboot'"},
+    {MEND_KERNEL, AT_ALPINE, "!sh -c 'apk add --upgrade linux-lts && reboot'"},
+    {MEND_KERNEL, 0, "install Linux 6.1 or newer (5.15 is the least), with all namespaces, cgroups, seccomp filters and tmpfs"},
+
+    {MEND_FILTER, AT_DOCKER, "docker" PRIVILEGED},
+    {MEND_FILTER, AT_PODMAN, "podman" PRIVILEGED},
+    {MEND_FILTER, AT_KUBERNETES, KUBE},
+    {MEND_FILTER, AT_CONTAINER, "start the container privileged and without a seccomp profile"},
+    {MEND_FILTER, AT_SYSTEMD | AT_ROOT, SERVICE},
+    {MEND_FILTER, AT_SYSTEMD, USER_SERVICE},
+    {MEND_FILTER, 0, "start bivy from a process that no seccomp filter holds: where `grep Seccomp: /proc/self/status` shows 0"},
+
+    {MEND_PROC, 0, "!mount -t proc proc /proc"},
+    {MEND_SYSCTL, 0, "^sysctl -w @"},
+
+    {MEND_USERNS, AT_DOCKER, "docker" PRIVILEGED},
+    {MEND_USERNS, AT_PODMAN, "podman" PRIVILEGED},
+    {MEND_USERNS, AT_KUBERNETES, KUBE},
+    {MEND_USERNS, AT_CONTAINER, "start the container privileged"},
+    {MEND_USERNS, AT_FILTERED | AT_SYSTEMD | AT_ROOT, SERVICE},
+    {MEND_USERNS, AT_FILTERED | AT_SYSTEMD, USER_SERVICE},
+    {MEND_USERNS, AT_FILTERED, "start bivy from a process that no seccomp filter holds: where `grep Seccomp: /proc/self/status` shows 0"},
+    {MEND_USERNS, AT_USER, "!bivy check"}, /* some policy keeps them from users */
+    {MEND_USERNS, 0, "ask whoever runs this host what keeps user namespaces from root (an LSM's policy, or the kernel's CONFIG_USER_NS)"},
+
+    {MEND_CHROOT, 0, "leave the chroot, or enter the tree as a root of its own: unshare -m sh -c 'mount --bind DIR DIR && cd DIR && "
+                     "pivot_root . . && umount -l . && exec bivy check'"},
+
+    {MEND_RIGHTS, AT_DOCKER, "docker" PRIVILEGED},
+    {MEND_RIGHTS, AT_PODMAN, "podman" PRIVILEGED},
+    {MEND_RIGHTS, AT_KUBERNETES, KUBE},
+    {MEND_RIGHTS, AT_SYSTEMD, SERVICE},
+    {MEND_RIGHTS, 0, "run it as an ordinary user, or as root with CAP_SYS_ADMIN, CAP_SETUID and CAP_SETGID"},
+
+    {MEND_IDS, 0, "bivy run --host-uid @ --host-gid @ -- COMMAND"},
+
+    {MEND_USED, AT_CONTAINER, "on the container's host, as root: sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"},
+    {MEND_USED, AT_UBUNTU, "!sh -c \"printf 'abi <abi/4.0>,\\nprofile bivy @ flags=(unconfined) {\\n  userns,\\n}\\n' > /etc/apparmor.d/bivy && "
+                           "apparmor_parser -r /etc/apparmor.d/bivy\"; or for every program: sysctl -w "
+                           "kernel.apparmor_restrict_unprivileged_userns=0"},
+    {MEND_USED, AT_USER, "!bivy check"},
+    {MEND_USED, 0, "ask whoever runs this host which LSM takes the capabilities away"},
+
+    {MEND_MOUNTED, AT_DOCKER, "docker run --security-opt systempaths=unconfined IMAGE bivy check"},
+    {MEND_MOUNTED, AT_PODMAN, "podman run --security-opt unmask=ALL IMAGE bivy check"},
+    {MEND_MOUNTED, AT_KUBERNETES, "in the pod's spec: securityContext: {procMount: Unmasked}"},
+    {MEND_MOUNTED, 0, "!umount @"},
+    {MEND_MASKED, AT_DOCKER, "docker run --security-opt systempaths=unconfined IMAGE bivy check"},
+    {MEND_MASKED, AT_PODMAN, "podman run --security-opt unmask=ALL IMAGE bivy check"},
+    {MEND_MASKED, AT_KUBERNETES, "in the pod's spec: securityContext: {procMount: Unmasked}"},
+    {MEND_MASKED, 0, "!unshare -m sh -c 'mount -t proc proc /proc && exec bivy check'"},
+
+    {MEND_CGROUP2, AT_CONTAINER | AT_ROOT, "sh -c 'mkdir -p /run/cgroup2 && mount -t cgroup2 cgroup2 /run/cgroup2'"}, /* /sys is read-only */
+    {MEND_CGROUP2, AT_DOCKER, "docker" PRIVILEGED},
+    {MEND_CGROUP2, AT_PODMAN, "podman" PRIVILEGED},
+    {MEND_CGROUP2, AT_KUBERNETES, KUBE},
+    {MEND_CGROUP2, AT_WSL, WSL("cgroup_no_v1=all")},
+    {MEND_CGROUP2, AT_ALPINE, "!sh -c 'rc-update add cgroups && rc-service cgroups start'"},
+    {MEND_CGROUP2, 0, "!sh -c 'mkdir -p @ && mount -t cgroup2 cgroup2 @'"},
+
+    {MEND_HYBRID, AT_WSL, WSL("cgroup_no_v1=all")},
+    {MEND_HYBRID, AT_CONTAINER, "on the container's host: boot with systemd.unified_cgroup_hierarchy=1"},
+    {MEND_HYBRID, AT_ALPINE, "^sh -c \"sed -i 's/^#*rc_cgroup_mode=.*/rc_cgroup_mode=unified/' /etc/rc.conf && rc-update add cgroups && reboot\""},
+    {MEND_HYBRID, AT_SYSTEMD | AT_DEBIAN, GRUB("systemd.unified_cgroup_hierarchy=1")},
+    {MEND_HYBRID, AT_SYSTEMD | AT_FEDORA, GRUBBY("systemd.unified_cgroup_hierarchy=1")},
+    {MEND_HYBRID, AT_SYSTEMD, "boot with systemd.unified_cgroup_hierarchy=1 on the kernel's command line"},
+    {MEND_HYBRID, 0, "boot with cgroup_no_v1=all on the kernel's command line (under systemd: systemd.unified_cgroup_hierarchy=1)"},
+
+    {MEND_DELEGATE, AT_DOCKER, "docker" PRIVILEGED},
+    {MEND_DELEGATE, AT_PODMAN, "podman" PRIVILEGED},
+    {MEND_DELEGATE, AT_KUBERNETES, KUBE},
+    {MEND_DELEGATE, AT_SYSTEMD | AT_USER, "systemd-run --user --scope -p Delegate=yes bivy check"},
+    {MEND_DELEGATE, 0, "!@"},
+
+    {MEND_HAND_ON, AT_DOCKER, "docker" PRIVILEGED},
+    {MEND_HAND_ON, AT_PODMAN, "podman" PRIVILEGED},
+    {MEND_HAND_ON, AT_KUBERNETES, KUBE},
+    {MEND_HAND_ON, AT_SYSTEMD | AT_USER,
+     "!sh -c \"mkdir -p /etc/systemd/system/user@.service.d && printf '[Service]\\nDelegate=cpu memory pids\\n' "
+     "> /etc/systemd/system/user@.service.d/bivy.conf && systemctl daemon-reload\", log in again, then "
+     "systemd-run --user --scope -p Delegate=yes bivy check"},
+    {MEND_HAND_ON, 0, "!@"},
+
+    {MEND_CONTROLLER, AT_WSL, WSL("cgroup_no_v1=all cgroup_enable=@")},
+    {MEND_CONTROLLER, AT_CONTAINER, "on the container's host: boot with cgroup_enable=@ on the kernel's command line"},
+    {MEND_CONTROLLER, AT_DEBIAN, GRUB("cgroup_enable=@")},
+    {MEND_CONTROLLER, AT_FEDORA, GRUBBY("cgroup_enable=@")},
+    {MEND_CONTROLLER, 0, "boot with cgroup_enable=@ on the kernel's command line"},
+
+    {MEND_SWAP, AT_CONTAINER, "on the container's host, as root: swapoff -a"},
+    {MEND_SWAP, 0, "!swapoff -a"},
+    {MEND_KEYS, 0, "^sysctl -w kernel.keys.maxkeys=20000"},
+
+    {MEND_LIMIT, AT_DOCKER, "docker run --ulimit nofile=1048576:1048576 IMAGE bivy check"},
+    {MEND_LIMIT, AT_PODMAN, "podman run --ulimit nofile=1048576:1048576 IMAGE bivy check"},
+    {MEND_LIMIT, 0, "!prlimit @"},
+
+    {MEND_DEVICE, 0, "!mknod -m 666 @"},
+    {MEND_DEV_MOUNT, 0, "!mount -o remount,dev /dev"},
+
+    {MEND_ROOTFS, 0, "rootfs/build --output @"},
+    {MEND_COMMAND, 0, "!@"},
+
+    {MEND_FUSE, 0, "unmount @ and mount it with allow_other and default_permissions (weed mount -allowOthers -defaultPermissions, "
+                   "both its default)"},
+
+    {MEND_CLOCK, AT_WSL, "!hwclock --hctosys"},
+    {MEND_CLOCK, AT_CONTAINER, "on the container's host, as root: timedatectl set-ntp true"},
+    {MEND_CLOCK, AT_SYSTEMD, "!timedatectl set-ntp true"},
+    {MEND_CLOCK, AT_ALPINE, "!sh -c 'rc-update add chronyd && rc-service chronyd restart'"},
+    {MEND_CLOCK, 0, "!hwclock --hctosys"},
+
+    {MEND_LOG, AT_DOCKER, "docker run --device /dev/kmsg --cap-add SYSLOG IMAGE bivy check"},
+    {MEND_LOG, AT_CONTAINER, "give the container /dev/kmsg and CAP_SYSLOG"},
+    {MEND_LOG, AT_USER, "!sysctl -w kernel.dmesg_restrict=0"},
+    {MEND_LOG, 0, "mknod -m 644 /dev/kmsg c 1 11"},
+};
+/* clang-format on */
+#define ROW_COUNT (sizeof rows / sizeof rows[0])
+
+/* Only shows: a user who may not sudo reads whose work it is. */
+static const char *prefix(char mark, const struct setting *setting)
+{
+    if (mark == '^' && setting->where & AT_CONTAINER)
+        return "on the container's host, as root: ";
+    if (setting->uid == 0)
+        return "";
+    return setting->where & AT_ALPINE ? "doas " : "sudo ";
+}
+
+void mends_text(enum mend mend, const struct setting *setting, const char *argument, char *text, size_t size)
+{
+    size_t length = 0;
+
+    *text = '\0';
+    for (size_t i = 0; i < ROW_COUNT; i++) {
+        const char *at = rows[i].text;
+        if (rows[i].mend != mend || (rows[i].where & setting->where) != rows[i].where)
+            continue;
+        if (*at == '!' || *at == '^')
+            length = (size_t)snprintf(text, size, "%s", prefix(*at++, setting));
+        for (; *at && length < size - 1; at++) {
+            if (*at == '@' && at[1] != '.') /* systemd's user@.service is a name */
+                length += (size_t)snprintf(text + length, size - length, "%s", argument ? argument : "");
+            else
+                text[length++] = *at;
+        }
+        text[length < size ? length : size - 1] = '\0';
+        return;
+    }
+}
+
+void mends_word(char *text, size_t size, const char *word)
+{
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=:,./@%";
+    size_t length = strlen(text);
+    bool quote = !*word || word[strspn(word, plain)];
+
+    if (quote && length + 1 < size)
+        text[length++] = '\'';
+    for (; *word && length + 6 < size; word++) {
+        if (*word == '\'') {
+            memcpy(text + length, "'\\''", 4);
+            length += 4;
+        } else {
+            text[length++] = *word;
+        }
+    }
+    if (quote && length + 1 < size)
+        text[length++] = '\'';
+    text[length] = '\0';
+}
+
+int mends_complete(void)
+{
+    for (int mend = MEND_NONE + 1; mend < MEND_COUNT; mend++) {
+        const struct row *last = NULL;
+        for (size_t i = 0; i < ROW_COUNT; i++)
+            if (rows[i].mend == (enum mend)mend)
+                last = &rows[i];
+        if (!last || last->where)
+            return mend;
+    }
+    return 0;
+}

@@ -1,0 +1,81 @@
+#include "setting.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "sys.h"
+
+static bool there(const char *path)
+{
+    return faccessat(AT_FDCWD, path, F_OK, 0) == 0;
+}
+
+/* The value of "container=" in pid 1's environment, which only its owner may read (systemd's "Container Interface"). */
+static void announced(char *value, size_t size)
+{
+    char text[16 * 1024];
+    ssize_t got = sys_read_file(AT_FDCWD, "/proc/1/environ", text, sizeof text);
+
+    *value = '\0';
+    for (ssize_t at = 0; at < got; at += (ssize_t)strlen(text + at) + 1)
+        if (!strncmp(text + at, "container=", 10)) {
+            snprintf(value, size, "%s", text + at + 10);
+            return;
+        }
+    if (sys_read_file(AT_FDCWD, "/run/systemd/container", value, size) < 0)
+        *value = '\0';
+    value[strcspn(value, "\n")] = '\0';
+}
+
+static void find_container(struct setting *setting)
+{
+    SYS_CLOSES int ns = SYS_AGAIN(open("/proc/self/ns", O_PATH | O_DIRECTORY | O_CLOEXEC));
+    char cgroup[4096], name[64];
+    struct setting_hints hints = {.dockerenv = there("/.dockerenv"), .containerenv = there("/run/.containerenv"), .announced = name};
+
+    announced(name, sizeof name);
+    if (sys_read_file(AT_FDCWD, "/proc/1/cgroup", cgroup, sizeof cgroup) > 0)
+        hints.cgroup = cgroup;
+    if (ns >= 0) {
+        hints.pid = sys_namespace(ns, "pid");
+        hints.uts = sys_namespace(ns, "uts");
+        hints.ipc = sys_namespace(ns, "ipc");
+    }
+    setting->container = setting_container(&hints, &setting->where);
+}
+
+static bool filtered(void)
+{
+    char text[8 * 1024];
+    const char *line = sys_read_file(AT_FDCWD, "/proc/self/status", text, sizeof text) > 0 ? strstr(text, "\nSeccomp:\t") : NULL;
+
+    return line && line[10] != '0';
+}
+
+void setting_read(bool privileged, struct setting *setting)
+{
+    char text[8 * 1024], id[64] = "", like[128] = "";
+    struct utsname kernel;
+
+    *setting = (struct setting){.uid = geteuid(), .gid = getegid(), .caller = getppid(), .where = privileged ? AT_ROOT : AT_USER};
+    if (uname(&kernel) == 0) {
+        snprintf(setting->kernel, sizeof setting->kernel, "%.79s", kernel.release);
+        if (strstr(kernel.release, "icrosoft")) /* "...-microsoft-standard-WSL2", once "...-Microsoft" */
+            setting->where |= AT_WSL;
+    }
+    if (sys_read_file(AT_FDCWD, "/etc/os-release", text, sizeof text) > 0 ||
+        sys_read_file(AT_FDCWD, "/usr/lib/os-release", text, sizeof text) > 0) {
+        setting_release(text, "PRETTY_NAME", setting->distribution, sizeof setting->distribution);
+        setting_release(text, "ID", id, sizeof id);
+        setting_release(text, "ID_LIKE", like, sizeof like);
+        setting->where |= setting_distribution(id, like);
+    }
+    if (there("/run/systemd/system"))
+        setting->where |= AT_SYSTEMD;
+    if (filtered())
+        setting->where |= AT_FILTERED;
+    find_container(setting);
+}

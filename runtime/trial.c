@@ -1,0 +1,321 @@
+#include "trial.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "launch.h"
+#include "mountinfo.h"
+#include "privileges.h"
+#include "sys.h"
+
+#define MS ((uint64_t)1000000)
+#define REAP_WITHIN (500 * MS) /* after SIGKILL */
+
+void trial_say(struct trial *trial, enum trial_state state, enum mend mend, const char *argument, const char *format, ...)
+{
+    struct answer *answer = trial->answer;
+    va_list args;
+
+    memset(answer, 0, sizeof *answer);
+    answer->state = state;
+    answer->mend = mend;
+    snprintf(answer->argument, sizeof answer->argument, "%s", argument ? argument : "");
+    va_start(args, format);
+    vsnprintf(answer->seen, sizeof answer->seen, format, args);
+    va_end(args);
+}
+
+void trial_fault(struct trial *trial, enum trial_state state, enum mend mend, const char *argument, const struct fault *fault)
+{
+    bool said = mend == MEND_NONE && fault->hint[0];
+
+    trial_say(trial, state, said ? MEND_SAID : mend, said ? fault->hint : argument, "%s%s%s%s", fault->what, fault->errnum ? " (" : "",
+              fault->errnum ? errno_name(fault->errnum) : "", fault->errnum ? ")" : "");
+}
+
+enum mend trial_mend(const struct trial *trial, int error, enum mend other)
+{
+    if (trial->setting->where & AT_FILTERED && (error == ENOSYS || error == EPERM || error == EACCES))
+        return MEND_FILTER;
+    return error == ENOSYS ? MEND_KERNEL : other;
+}
+
+void trial_call(struct trial *trial, int error, enum mend mend, const char *argument, const char *what)
+{
+    enum mend chosen = trial_mend(trial, error, mend);
+
+    trial_say(trial, TRIAL_MISSING, chosen, argument, "%s (%s)%s", what, errno_name(error),
+              chosen == MEND_FILTER ? "; bivy is under a seccomp filter of its caller's" : "");
+}
+
+/* ---- a process for it ---- */
+
+static _Noreturn void trial_main(struct trial *trial, trial_work *work, int done)
+{
+    prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+    sys_signals_default();
+    setsid(); /* so that whatever it starts can be ended with it */
+    work(trial);
+    _exit(write(done, "D", 1) == 1 ? 0 : 1);
+}
+
+/* The first byte, the end of it, or the deadline. */
+static bool wait_done(int done, uint64_t deadline)
+{
+    for (;;) {
+        struct pollfd one = {.fd = done, .events = POLLIN};
+        uint64_t now = sys_now();
+        char byte;
+        int turn = poll(&one, 1, now < deadline ? (int)((deadline - now) / MS + 1) : 0);
+        if (turn > 0)
+            return SYS_AGAIN(read(done, &byte, 1)) == 1;
+        if (turn == 0 && sys_now() >= deadline)
+            return false;
+    }
+}
+
+/* SIGCHLD is blocked here, so that its coming can be waited for. */
+static bool gone(pid_t pid, int *status)
+{
+    uint64_t until = sys_now() + REAP_WITHIN;
+    sigset_t child;
+
+    sigemptyset(&child);
+    sigaddset(&child, SIGCHLD);
+    for (;;) {
+        pid_t found = waitpid(pid, status, WNOHANG);
+        uint64_t now = sys_now();
+        if (found != 0 || now >= until)
+            return found != 0;
+        sigtimedwait(&child, NULL, &(struct timespec){.tv_nsec = (long)(until - now < REAP_WITHIN ? until - now : REAP_WITHIN)});
+    }
+}
+
+/* Everything that is left of its session goes; what came to us as its heir (check.c) is reaped too. Its wait status, or -1. */
+static int reap(pid_t pid, bool late)
+{
+    int status = 0;
+    bool went = !late && gone(pid, &status);
+
+    kill(-pid, SIGKILL);
+    if (!went) {
+        kill(pid, SIGKILL);
+        went = gone(pid, &status);
+    }
+    gone(-1, &(int){0});
+    while (waitpid(-1, NULL, WNOHANG) > 0)
+        ;
+    return went ? status : -1;
+}
+
+int trial_run(struct trial *trial, trial_work *work, uint64_t deadline)
+{
+    int ends[2], status;
+    sigset_t child;
+    bool done;
+    pid_t pid;
+
+    sigemptyset(&child);
+    sigaddset(&child, SIGCHLD);
+    sigprocmask(SIG_BLOCK, &child, NULL);
+    if (pipe2(ends, O_CLOEXEC) < 0)
+        return -errno;
+    trial_say(trial, TRIAL_MISSING, MEND_NONE, NULL, "the trial ended without an answer");
+    pid = fork();
+    if (pid == 0) {
+        close(ends[0]);
+        trial_main(trial, work, ends[1]);
+    }
+    status = -errno;
+    close(ends[1]);
+    SYS_CLOSES int end = ends[0];
+    if (pid < 0)
+        return status;
+    uint64_t begun = sys_now();
+    done = wait_done(end, deadline);
+    bool late = !done && sys_now() >= deadline;
+    status = reap(pid, late);
+    if (late)
+        trial_say(trial, TRIAL_MISSING, MEND_SAID, "find out who holds it: cat /proc/PID/stack of what hangs", "no answer within %u s%s",
+                  (unsigned)((sys_now() - begun) / (1000 * MS)), status < 0 ? "; its process does not even go when it is killed" : "");
+    else if (!done && status >= 0 && WIFSIGNALED(status))
+        trial_say(trial, TRIAL_MISSING, MEND_FILTER, NULL, "the trial was killed by signal %d%s", WTERMSIG(status),
+                  WTERMSIG(status) == SIGSYS ? ": a seccomp filter of the caller's" : "");
+    return 0;
+}
+
+/* ---- decided as for a run ---- */
+
+int trial_draft(struct trial *trial, bool cgroup, struct draft *draft, struct fault *fault)
+{
+    static char *const command[] = {(char *)(uintptr_t) "/bin/true", NULL};
+    static struct spec spec;
+    int result;
+
+    spec = *trial->spec;
+    spec.verb = VERB_RUN;
+    spec.workspace = spec.workspace_root = spec.user_id = NULL;
+    spec.argv = (char **)(uintptr_t)command;
+    if (!cgroup)
+        spec.cgroup_parent = "/";
+    facts_start(&draft->facts);
+    if ((result = facts_host(&draft->facts, fault)) < 0 && (cgroup || fault->stage != STAGE_CGROUP))
+        return result;
+    return plan_make(&spec, &draft->facts, "000000000000", getenv, &draft->plan, fault);
+}
+
+/* ---- inside ---- */
+
+/* Joining the mount namespace that one is in leads out of a chroot (setns(2)), which only root may do. For others: mountinfo leaves out
+ * what lies outside the root, so "/" itself too where that is no mount. */
+static bool chrooted(char *mountinfo)
+{
+    SYS_CLOSES int before = SYS_AGAIN(open("/", O_PATH | O_DIRECTORY | O_CLOEXEC));
+    SYS_CLOSES int space = SYS_AGAIN(open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC));
+    struct sys_mount was, is;
+    struct mountinfo mount;
+    bool top = false;
+
+    if (before >= 0 && space >= 0 && setns(space, CLONE_NEWNS) == 0) {
+        SYS_CLOSES int after = SYS_AGAIN(open("/", O_PATH | O_DIRECTORY | O_CLOEXEC));
+        struct sys_inode old, new;
+        return after >= 0 && sys_mount_of(before, &was) == 0 && sys_mount_of(after, &is) == 0 &&
+               sys_inode(before, "", AT_EMPTY_PATH, &old) == 0 && sys_inode(after, "", AT_EMPTY_PATH, &new) == 0 &&
+               (was.id != is.id || old.inode != new.inode);
+    }
+    while (mountinfo && !top && mountinfo_next(&mountinfo, &mount) > 0)
+        top = !strcmp(mount.target, "/");
+    return mountinfo && !top;
+}
+
+static bool reads(const char *path, char value)
+{
+    char text[8];
+
+    return sys_read_file(AT_FDCWD, path, text, sizeof text) > 0 && text[0] == value && text[1] == '\n';
+}
+
+void trial_refused(struct trial *trial, int error, uint64_t flags)
+{
+    const char *name = "user";
+    char sysctl[64];
+    struct facts facts = {0};
+    struct fault fault;
+
+    for (size_t i = 0; i < POLICY_NAMESPACES; i++)
+        if (flags & policy_namespaces[i].flag)
+            name = policy_namespaces[i].name;
+    snprintf(sysctl, sizeof sysctl, "user.max_%s_namespaces=15000", name);
+    facts_start(&facts);
+    facts_mounts(&facts, &fault);
+    if (error == ENOSPC || error == EUSERS)
+        trial_say(trial, TRIAL_MISSING, MEND_SYSCTL, sysctl, "no %s namespace (%s): user.max_%s_namespaces is used up, here or in a namespace above",
+                  name, errno_name(error), name);
+    else if (error == EINVAL)
+        trial_say(trial, TRIAL_MISSING, MEND_KERNEL, NULL, "this kernel has no %s namespaces (EINVAL)", name);
+    else if (error == EPERM && flags == 0 && chrooted(facts.mountinfo))
+        trial_say(trial, TRIAL_MISSING, MEND_CHROOT, NULL, "no user namespace (EPERM): bivy is in a chroot, where the kernel allows none");
+    else if (error == EPERM && trial->setting->where & AT_USER && reads("/proc/sys/kernel/unprivileged_userns_clone", '0'))
+        trial_say(trial, TRIAL_MISSING, MEND_SYSCTL, "kernel.unprivileged_userns_clone=1", "no user namespace (EPERM): users may make none");
+    else
+        trial_call(trial, error, MEND_USERNS, NULL, "no new namespace: clone3 refuses");
+    facts_release(&facts);
+}
+
+/* The largest id that is mapped here and not the host's 0, for the words of a mend. */
+static uint64_t an_id(const char *path)
+{
+    char text[4096];
+    uint64_t found = 0;
+
+    if (sys_read_file(AT_FDCWD, path, text, sizeof text) <= 0)
+        return 0;
+    for (char *at = text; *at;) { /* first, outside, count: user_namespaces(7) */
+        uint64_t first = strtoull(at, &at, 10), count;
+        strtoull(at, &at, 10);
+        count = strtoull(at, &at, 10);
+        if (*at != '\n')
+            break;
+        at++;
+        if (count > 0 && first + count - 1 > found)
+            found = first + count - 1;
+    }
+    return found;
+}
+
+static void no_ids(struct trial *trial, const struct fault *fault)
+{
+    uint64_t user = an_id("/proc/self/uid_map"), group = an_id("/proc/self/gid_map"), id = user < group ? user : group;
+    char text[24];
+
+    if (fault->stage != STAGE_IDMAP || !(trial->setting->where & AT_ROOT)) {
+        trial_fault(trial, TRIAL_MISSING, MEND_NONE, NULL, fault);
+    } else if (id > 0) {
+        snprintf(text, sizeof text, "%llu", (unsigned long long)id);
+        trial_fault(trial, TRIAL_MISSING, MEND_IDS, text, fault);
+    } else {
+        trial_fault(trial, TRIAL_MISSING, MEND_SAID, "unshare --user --map-root-user --map-users=auto --map-groups=auto bivy check", fault);
+    }
+}
+
+static _Noreturn void inside_main(struct trial *trial, trial_work *work, int go)
+{
+    struct fault fault;
+    char byte;
+
+    prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+    if (SYS_AGAIN(read(go, &byte, 1)) != 1)
+        _exit(1);
+    if (privileges_ids(&fault) < 0)
+        trial_fault(trial, TRIAL_MISSING, MEND_NONE, NULL, &fault);
+    else
+        work(trial);
+    _exit(0);
+}
+
+void trial_inside(struct trial *trial, uint64_t flags, trial_work *work)
+{
+    static struct draft draft;
+    struct clone_args args = {.flags = CLONE_NEWUSER | flags, .exit_signal = SIGCHLD};
+    struct fault fault;
+    int ends[2];
+    pid_t pid;
+
+    if (trial_draft(trial, false, &draft, &fault) < 0) {
+        trial_fault(trial, TRIAL_MISSING, fault.stage == STAGE_PLAN && fault.errnum == EPERM ? MEND_RIGHTS : MEND_NONE, NULL, &fault);
+        return;
+    }
+    if (pipe2(ends, O_CLOEXEC) < 0) {
+        trial_call(trial, errno, MEND_NONE, NULL, "no pipe");
+        return;
+    }
+    trial->draft = &draft;
+    pid = sys_clone3(&args);
+    if (pid == 0) {
+        close(ends[1]);
+        inside_main(trial, work, ends[0]);
+    }
+    close(ends[0]);
+    SYS_CLOSES int go = ends[1];
+    if (pid < 0) {
+        trial_refused(trial, -pid, flags);
+        return;
+    }
+    if (launch_maps(&draft.plan, pid, &fault) < 0)
+        no_ids(trial, &fault);
+    else if (SYS_AGAIN(write(go, "G", 1)) != 1)
+        trial_say(trial, TRIAL_MISSING, MEND_NONE, NULL, "the process in the new namespaces is gone");
+    sys_close(&go);
+    waitpid(pid, NULL, 0); /* the trial's deadline ends this */
+}

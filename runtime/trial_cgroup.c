@@ -1,0 +1,412 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/statvfs.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "cgroup.h"
+#include "leaves.h"
+#include "options.h"
+#include "readings.h"
+#include "sys.h"
+#include "trial.h"
+
+#define ALL_LIMITS ((1u << LIMIT_COUNT) - 1)
+#define MS ((uint64_t)1000000)
+
+/* ---- what root would do by hand ---- */
+
+static void add(char *text, size_t size, const char *more)
+{
+    size_t length = strlen(text);
+
+    snprintf(text + length, size - length, "%s", more);
+}
+
+/* A path as a word of a script that itself stands in single quotes. Ours have no quotes; a caller's parent was checked to be plain, and
+ * one with a quote or a blank in it is left to its owner's imagination. */
+static void add_path(char *text, size_t size, const char *mount, const char *path)
+{
+    if (strpbrk(mount, "'\" $`\\") || strpbrk(path, "'\" $`\\")) {
+        add(text, size, "PATH");
+        return;
+    }
+    add(text, size, mount);
+    add(text, size, path);
+}
+
+static void add_everywhere(char *text, size_t size, const struct hierarchies *cgroups, const char *path)
+{
+    add_path(text, size, cgroups->v2.mount, path);
+    for (int c = 0; c < CONTROLLER_COUNT; c++) {
+        bool again = false;
+        for (int other = 0; other < c; other++)
+            again = again || !strcmp(cgroups->v1[other].mount, cgroups->v1[c].mount);
+        if (!cgroups->v1[c].mount[0] || again)
+            continue;
+        add(text, size, " ");
+        add_path(text, size, cgroups->v1[c].mount, path);
+    }
+}
+
+/* Controllers that are on v2 are handed on from cgroup to cgroup, from the top to path. */
+static void add_controllers(char *text, size_t size, const struct hierarchies *cgroups, const char *path)
+{
+    char words[64] = "", above[PATH_MAX];
+
+    for (int c = 0; c < CONTROLLER_COUNT; c++)
+        if (!cgroups->v1[c].mount[0]) {
+            add(words, sizeof words, *words ? " +" : "+");
+            add(words, sizeof words, controller_name((enum controller)c));
+        }
+    if (!*words)
+        return;
+    snprintf(above, sizeof above, "%s", path);
+    for (char *end = above;; end++) {
+        if (*end != '/' && *end != '\0')
+            continue;
+        char kept = *end;
+        *end = '\0';
+        add(text, size, " && echo \"");
+        add(text, size, words);
+        add(text, size, "\" > ");
+        add_path(text, size, cgroups->v2.mount, above);
+        add(text, size, "/cgroup.subtree_control");
+        *end = kept;
+        if (!kept)
+            return;
+    }
+}
+
+/* For root: a parent that can be used. For a user: a cgroup of the user's own, with the shell that bivy was started from in a child of it
+ * (cgroups(7), "Delegation"; bivy's own cgroup and the leaves need one directory above them that is the user's). */
+static void by_hand(const struct trial *trial, const struct hierarchies *cgroups, char *text, size_t size)
+{
+    char path[PATH_MAX], words[64];
+    const char *given = trial->spec->cgroup_parent;
+
+    if (trial->setting->where & AT_ROOT || given) {
+        snprintf(path, sizeof path, "%s%s", !given || *given == '/' ? "" : "/", given ? given : "/bivy");
+        if (!strcmp(path, "/"))
+            *path = '\0';
+        add(text, size, "sh -c 'mkdir -p ");
+        add_everywhere(text, size, cgroups, path);
+        add_controllers(text, size, cgroups, path);
+        if (!(trial->setting->where & AT_ROOT)) {
+            snprintf(words, sizeof words, " && chown -R %u ", trial->setting->uid);
+            add(text, size, words);
+            add_everywhere(text, size, cgroups, path);
+        }
+        add(text, size, "'");
+        return;
+    }
+    snprintf(path, sizeof path, "/bivy-%u", trial->setting->uid);
+    add(text, size, "sh -c 'mkdir -p ");
+    add_everywhere(text, size, cgroups, path);
+    add_controllers(text, size, cgroups, path);
+    add(text, size, " && mkdir -p ");
+    add_path(text, size, cgroups->v2.mount, path);
+    snprintf(words, sizeof words, "/shell && chown -R %u ", trial->setting->uid);
+    add(text, size, words);
+    add_everywhere(text, size, cgroups, path);
+    snprintf(words, sizeof words, " && echo %d > ", (int)trial->setting->caller);
+    add(text, size, words);
+    add_path(text, size, cgroups->v2.mount, path);
+    add(text, size, "/shell/cgroup.procs'");
+}
+
+/* Every hierarchy that is mounted read-only, mounted as it must be. */
+static void writable(const struct hierarchies *cgroups, char *text, size_t size)
+{
+    const char *mounts[1 + CONTROLLER_COUNT] = {cgroups->v2.mount};
+    struct statvfs now;
+
+    for (int c = 0; c < CONTROLLER_COUNT; c++)
+        mounts[1 + c] = cgroups->v1[c].mount;
+    add(text, size, "sh -c 'true");
+    for (int i = 0; i < 1 + CONTROLLER_COUNT; i++)
+        if (*mounts[i] && statvfs(mounts[i], &now) == 0 && now.f_flag & ST_RDONLY) {
+            add(text, size, " && mount -o remount,bind,rw ");
+            add_path(text, size, mounts[i], "");
+        }
+    add(text, size, "'");
+}
+
+static void not_ours(struct trial *trial, const struct hierarchies *cgroups, const struct fault *fault)
+{
+    char text[700] = "";
+
+    if (fault->errnum == EROFS && trial->setting->where & AT_ROOT) {
+        writable(cgroups, text, sizeof text);
+    } else if (fault->stage == STAGE_OPTIONS) {
+        trial_fault(trial, TRIAL_MISSING, MEND_NONE, NULL, fault);
+        return;
+    } else {
+        by_hand(trial, cgroups, text, sizeof text);
+    }
+    trial_fault(trial, TRIAL_MISSING, MEND_DELEGATE, text, fault);
+}
+
+/* ---- the trials ---- */
+
+void trial_cgroup2(struct trial *trial)
+{
+    static struct facts facts;
+    struct fault fault;
+    char bound[64] = "";
+
+    facts_start(&facts);
+    if (facts_host(&facts, &fault) < 0) {
+        bool none = fault.errnum == ENOTSUP;
+        trial_fault(trial, TRIAL_MISSING, none ? MEND_CGROUP2 : MEND_NONE,
+                    facts.cgroups.v1[CONTROLLER_MEMORY].mount[0] ? "/sys/fs/cgroup/unified" : "/sys/fs/cgroup", &fault);
+        return;
+    }
+    for (int c = 0; c < CONTROLLER_COUNT; c++)
+        if (facts.cgroups.v1[c].mount[0]) {
+            add(bound, sizeof bound, *bound ? ", " : "");
+            add(bound, sizeof bound, controller_name((enum controller)c));
+        }
+    if (*bound)
+        trial_say(trial, TRIAL_DEGRADED, MEND_HYBRID, NULL, "v2 at %.200s, but %s on v1: limits hold, each run is slower, and less is told of it",
+                  facts.cgroups.v2.mount, bound);
+    else
+        trial_say(trial, TRIAL_OK, MEND_NONE, NULL, "v2 at %.200s, every controller on it", facts.cgroups.v2.mount);
+}
+
+/* A leaf as a run makes it, of which only `enforced` must be had. */
+struct leaf {
+    struct draft draft;
+    struct cgroup cgroup;
+    bool made;
+};
+
+static int make_leaf(struct trial *trial, unsigned enforced, struct leaf *leaf, struct fault *fault)
+{
+    int result = trial_draft(trial, true, &leaf->draft, fault);
+
+    /* Where even ids cannot be had, the leaf still can: its row is not about them. */
+    if (result < 0 && !leaf->draft.plan.cgroup_parent[0] && fault->stage == STAGE_PLAN)
+        result = plan_cgroup_parent(trial->spec->cgroup_parent, leaf->draft.facts.privileged, &leaf->draft.facts.cgroups,
+                                    leaf->draft.plan.cgroup_parent, &leaf->draft.plan.cgroup_parent_ours, fault);
+    if (result < 0)
+        return result;
+    snprintf(leaf->draft.plan.id, sizeof leaf->draft.plan.id, "check%07x", (unsigned)getpid() & 0xfffffff);
+    leaf->draft.plan.unenforced = ALL_LIMITS & ~enforced;
+    result = cgroup_create(&leaf->draft.plan, &leaf->cgroup, fault);
+    leaf->made = result == 0;
+    return result;
+}
+
+/* false: it would not go, and that is the answer. */
+static bool remove_leaf(struct trial *trial, struct leaf *leaf)
+{
+    int result = leaf->made ? cgroup_remove(&leaf->cgroup, sys_now() + 300 * MS) : 0;
+
+    if (leaf->made)
+        cgroup_close(&leaf->cgroup);
+    leaf->made = false;
+    if (result < 0)
+        trial_say(trial, TRIAL_MISSING, MEND_SAID, "bivy clean", "the leaf cannot be removed (%s)", errno_name(-result));
+    return result == 0;
+}
+
+void trial_parent(struct trial *trial)
+{
+    static struct leaf leaf;
+    struct fault fault;
+
+    if (make_leaf(trial, 0, &leaf, &fault) < 0) {
+        not_ours(trial, &leaf.draft.facts.cgroups, &fault);
+        return;
+    }
+    if (remove_leaf(trial, &leaf))
+        trial_say(trial, TRIAL_OK, MEND_NONE, NULL, "a leaf was made in %.200s%.200s, locked and removed", leaf.draft.facts.cgroups.v2.mount,
+                  leaf.draft.plan.cgroup_parent);
+}
+
+static const enum controller limit_controller[LIMIT_COUNT] = {
+    [LIMIT_MEMORY] = CONTROLLER_MEMORY, [LIMIT_SWAP] = CONTROLLER_MEMORY, [LIMIT_CPU] = CONTROLLER_CPU, [LIMIT_PIDS] = CONTROLLER_PIDS};
+
+/* Does the top of v2 know the controller? */
+static bool known(const struct hierarchies *cgroups, const char *name)
+{
+    char path[PATH_MAX + 32], text[512], word[32], all[600];
+
+    snprintf(path, sizeof path, "%s/cgroup.controllers", cgroups->v2.mount);
+    if (sys_read_file(AT_FDCWD, path, text, sizeof text) < 0)
+        return true;
+    text[strcspn(text, "\n")] = '\0';
+    snprintf(all, sizeof all, " %s ", text);
+    snprintf(word, sizeof word, " %s ", name);
+    return strstr(all, word);
+}
+
+static void no_limit(struct trial *trial, enum limit limit, const struct hierarchies *cgroups, const struct plan *plan, const struct fault *fault)
+{
+    const char *name = controller_name(limit_controller[limit]);
+    bool v1 = cgroups->v1[limit_controller[limit]].mount[0];
+    char text[700] = "sh -c '";
+
+    if (limit == LIMIT_SWAP && fault->errnum == ENOENT) {
+        trial_fault(trial, TRIAL_MISSING, MEND_SWAP, NULL, fault);
+    } else if (!v1 && !known(cgroups, name)) {
+        trial_fault(trial, TRIAL_MISSING, MEND_CONTROLLER, name, fault);
+    } else if (!v1 && !(trial->setting->where & AT_ROOT && fault->errnum == EROFS)) {
+        size_t before = strlen(text);
+        add_controllers(text, sizeof text, cgroups, plan->cgroup_parent);
+        memmove(text + before, text + before + 4, strlen(text + before + 4) + 1); /* the first " && " */
+        add(text, sizeof text, "'");
+        trial_fault(trial, TRIAL_MISSING, MEND_HAND_ON, text, fault);
+    } else {
+        not_ours(trial, cgroups, fault);
+    }
+}
+
+void trial_limit(struct trial *trial)
+{
+    static struct leaf leaf;
+    enum limit limit = (enum limit)trial->number;
+    struct fault fault;
+    /* Without the memory controller there is no swap limit either. */
+    int result = make_leaf(trial, 1u << limit | (limit == LIMIT_SWAP ? 1u << LIMIT_MEMORY : 0), &leaf, &fault);
+
+    if (result == 0)
+        result = cgroup_limit(&leaf.draft.plan, &leaf.cgroup, &fault);
+    if (!remove_leaf(trial, &leaf))
+        return;
+    if (result < 0)
+        no_limit(trial, limit, &leaf.draft.facts.cgroups, &leaf.draft.plan, &fault);
+    else if (limit == LIMIT_SWAP && leaf.draft.facts.no_swap)
+        trial_say(trial, TRIAL_OK, MEND_NONE, NULL, "this host has no swap");
+    else
+        trial_say(trial, TRIAL_OK, MEND_NONE, NULL, "a leaf's %s limit was written and read back (%s)", limit_name(limit),
+                  leaf.draft.facts.cgroups.v1[limit_controller[limit]].mount[0] ? "v1" : "v2");
+}
+
+/* A process in a leaf of its own: there, in every hierarchy, or the answer says why not. */
+static pid_t start_inside(struct trial *trial, struct leaf *leaf, int *pidfd)
+{
+    struct clone_args args = {.flags = CLONE_PIDFD | CLONE_INTO_CGROUP, .pidfd = (uint64_t)(uintptr_t)pidfd, .exit_signal = SIGCHLD};
+    struct fault fault;
+    char word = 0;
+    int ends[2];
+    pid_t pid;
+
+    if (make_leaf(trial, 0, leaf, &fault) < 0) {
+        not_ours(trial, &leaf->draft.facts.cgroups, &fault);
+        return -1;
+    }
+    if (pipe2(ends, O_CLOEXEC) < 0)
+        return -1;
+    args.cgroup = (uint64_t)(unsigned)leaf->cgroup.leaf;
+    pid = sys_clone3(&args);
+    if (pid == 0) {
+        if (cgroup_enter(&leaf->cgroup, &fault) < 0) {
+            trial_fault(trial, TRIAL_MISSING, MEND_NONE, NULL, &fault);
+            _exit(1);
+        }
+        if (write(ends[1], "I", 1) != 1)
+            _exit(1);
+        for (;;)
+            pause();
+    }
+    close(ends[1]);
+    SYS_CLOSES int end = ends[0];
+    if (pid < 0) {
+        fault_set(&fault, STAGE_CLONE, -pid, NULL, "no process can be made in a leaf");
+        if (pid == -EACCES)
+            not_ours(trial, &leaf->draft.facts.cgroups, &fault);
+        else
+            trial_call(trial, -pid, pid == -EOPNOTSUPP || pid == -EBUSY ? MEND_SAID : MEND_KERNEL,
+                       "name a cgroup with --cgroup-parent that is not threaded (cgroup.type) and holds no processes itself",
+                       "clone3 into a cgroup is refused");
+        return -1;
+    }
+    if (SYS_AGAIN(read(end, &word, 1)) != 1) {
+        waitpid(pid, NULL, 0);
+        return -1;
+    }
+    return pid;
+}
+
+void trial_enter(struct trial *trial)
+{
+    static struct leaf leaf;
+    SYS_CLOSES int pidfd = -1;
+    pid_t pid = start_inside(trial, &leaf, &pidfd);
+
+    if (pid > 0) {
+        trial_say(trial, TRIAL_OK, MEND_NONE, NULL, "a process was born in a leaf, in every hierarchy");
+        kill(pid, SIGKILL);
+        waitpid(pid, NULL, 0);
+    }
+    remove_leaf(trial, &leaf);
+}
+
+void trial_kill(struct trial *trial)
+{
+    static struct leaf leaf;
+    SYS_CLOSES int pidfd = -1;
+    pid_t pid = start_inside(trial, &leaf, &pidfd);
+
+    if (pid > 0) {
+        int result = cgroup_kill(&leaf.cgroup);
+        struct pollfd end = {.fd = pidfd, .events = POLLIN};
+        if (result < 0)
+            trial_call(trial, -result, result == -ENOENT ? MEND_KERNEL : MEND_DELEGATE, "bivy check", "cgroup.kill cannot be written");
+        else if (poll(&end, 1, 1000) <= 0)
+            trial_say(trial, TRIAL_MISSING, MEND_KERNEL, NULL, "cgroup.kill was written, and the process lives");
+        else
+            trial_say(trial, TRIAL_OK, MEND_NONE, NULL, "a leaf's process was killed through it, and the leaf removed");
+        kill(pid, SIGKILL);
+        waitpid(pid, NULL, 0);
+    }
+    remove_leaf(trial, &leaf);
+}
+
+void trial_readings(struct trial *trial)
+{
+    static struct leaf leaf;
+    struct readings readings = {0};
+    struct fault fault;
+    char without[96] = "";
+    int result = make_leaf(trial, 0, &leaf, &fault);
+
+    if (result == 0)
+        result = cgroup_limit(&leaf.draft.plan, &leaf.cgroup, &fault);
+    if (result == 0)
+        readings_take(&leaf.cgroup, &readings);
+    unsigned lost = leaf.cgroup.missing;
+    if (!remove_leaf(trial, &leaf))
+        return;
+    if (result < 0) {
+        not_ours(trial, &leaf.draft.facts.cgroups, &fault);
+        return;
+    }
+    for (int c = 0; c < CONTROLLER_COUNT; c++)
+        if (lost & 1u << c) { /* it tells nothing of what it does not have: what is wrong is that */
+            trial->number = c == CONTROLLER_MEMORY ? LIMIT_MEMORY : c == CONTROLLER_CPU ? LIMIT_CPU : LIMIT_PIDS;
+            trial_limit(trial);
+            trial->answer->state = TRIAL_DEGRADED;
+            return;
+        }
+    const struct {
+        bool have;
+        const char *name;
+    } kinds[] = {{readings.have_peak, "peak memory"}, {readings.have_pids_peak, "most processes"}, {readings.have_pids, "refused forks"},
+                 {readings.have_throttled, "throttled time"}, {readings.have_cpu, "processor time"}};
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
+        if (!kinds[i].have) {
+            add(without, sizeof without, *without ? ", " : "");
+            add(without, sizeof without, kinds[i].name);
+        }
+    if (*without)
+        trial_say(trial, TRIAL_DEGRADED, MEND_KERNEL, NULL, "a leaf does not tell: %s; null in the record", without);
+    else
+        trial_say(trial, TRIAL_OK, MEND_NONE, NULL, "a leaf tells peak memory, most processes, refused forks and processor time");
+}

@@ -1,0 +1,1032 @@
+/* check: `bivy check` on a host that has everything, and on one where each thing is taken away in turn: it must be seen, and the mend be
+ * the right one; where a mend can be carried out here, it is, and the next check must be content. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sched.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "harness.h"
+
+#ifdef TEST_SANITIZED
+#define SANITIZED true
+#else
+#define SANITIZED false
+#endif
+
+/* Over all tests of this executable: what was answered, and which need was seen to be wanting. */
+static char *answers[160];
+static size_t answer_count;
+static char wanting[64][32];
+static size_t wanting_count;
+
+static const struct reader *need(const struct result *result, const char *name)
+{
+    const struct reader *all = reader_at(result->record, "needs");
+
+    CHECK(result, all && all->type == READER_ARRAY);
+    for (const struct reader *one = all->child; one; one = one->next)
+        if (!strcmp(reader_at(one, "name")->text, name))
+            return one;
+    harness_complain(result, text_format("there is a need %s", name), __FILE__, __LINE__);
+}
+
+/* Not one that could only not be tried. */
+static void note_wanting(const char *name)
+{
+    for (size_t i = 0; i < wanting_count; i++)
+        if (!strcmp(wanting[i], name))
+            return;
+    snprintf(wanting[wanting_count++], sizeof *wanting, "%s", name);
+}
+
+/* What holds for every answer: JSON, a verdict that is the worst state, an exit status that says the same, a mend where one is due. */
+static struct result *judge(const struct result *raw)
+{
+    struct result *result = keep(malloc(sizeof *result));
+    const char *worst = "ok", *error = NULL;
+
+    *result = *raw;
+    CHECK(raw, !raw->killed && (raw->status == 0 || raw->status == 1));
+    CHECK(raw, raw->err_length == 0 || SANITIZED); /* a sanitizer misses /proc and says so */
+    answers[answer_count++] = strdup(raw->out);
+    result->record = reader_parse(raw->out, raw->out_length, &error);
+    if (!result->record)
+        harness_complain(raw, text_format("JSON: %s", error), __FILE__, __LINE__);
+    keep_tree(result->record);
+    for (const struct reader *one = reader_at(result->record, "needs")->child; one; one = one->next) {
+        const char *is = reader_at(one, "state")->text, *seen = reader_at(one, "seen")->text;
+        CHECK(raw, !strcmp(is, "ok") == (reader_at(one, "mend")->type == READER_NULL));
+        if (!strcmp(is, "ok"))
+            continue;
+        CHECK(raw, *reader_at(one, "mend")->text);
+        if (strncmp(seen, "not tried", 9))
+            note_wanting(reader_at(one, "name")->text);
+        if (strcmp(worst, "missing"))
+            worst = is;
+    }
+    CHECK(raw, !strcmp(reader_at(result->record, "verdict")->text, worst));
+    CHECK(raw, raw->status == !strcmp(worst, "missing"));
+    return result;
+}
+
+static const struct result *check_bare(const struct how *how, const char *const *words)
+{
+    struct how with = *how;
+
+    with.verb = "check";
+    return judge(session_finish(session_start(&with, words)));
+}
+
+static const struct result *check_with(const struct how *how, const char *const *more)
+{
+    const char *words[24] = {"--json", "--rootfs", how->rootfs ? how->rootfs : harness.rootfs, "--cgroup-parent",
+                             how->parent ? how->parent : harness.parent};
+    size_t count = 5;
+
+    while (more && *more)
+        words[count++] = *more++;
+    return check_bare(how, words);
+}
+
+static const struct result *check_host(const struct how *how)
+{
+    return check_with(how, NULL);
+}
+
+/* The need is in that state and its mend holds these words. */
+static void expect(const struct result *result, const char *name, const char *wanted, const char *mend)
+{
+    const struct reader *one = need(result, name);
+
+    if (strcmp(reader_at(one, "state")->text, wanted))
+        harness_complain(result, text_format("%s is %s", name, wanted), __FILE__, __LINE__);
+    if (mend && !strstr(reader_at(one, "mend")->text, mend))
+        harness_complain(result, text_format("the mend of %s holds \"%s\"", name, mend), __FILE__, __LINE__);
+}
+
+#define MISSING(result, name, mend) expect((result), (name), "missing", (mend))
+#define DEGRADED(result, name, mend) expect((result), (name), "degraded", (mend))
+#define OK(result, name) expect((result), (name), "ok", NULL)
+
+/* Does the mend say as root does it, behind sudo where bivy was not root? */
+static const char *command_of(const struct result *result, const char *name)
+{
+    const char *mend = reader_at(need(result, name), "mend")->text;
+
+    CHECK(result, !harness.user == !!strncmp(mend, "sudo ", 5));
+    return harness.user ? mend + 5 : mend;
+}
+
+static void carry_out(const char *command)
+{
+    pid_t pid = fork();
+    int status;
+
+    if (pid == 0) {
+        execl("/bin/sh", "sh", "-c", command, (char *)NULL);
+        _exit(127);
+    }
+    if (pid < 0 || waitpid(pid, &status, 0) != pid || status)
+        harness_fail("the mend does not work: %s", command);
+}
+
+static void must(bool well)
+{
+    if (!well)
+        _exit(98);
+}
+
+/* The thing taken away, then what the answer says done about it by root, in the same place: now it is there. */
+struct repair {
+    const struct how *how;
+    const char *command;
+};
+
+static void break_and_mend(void *data)
+{
+    const struct repair *repair = data;
+
+    repair->how->prepare(repair->how->data);
+    must(!system(repair->command));
+}
+
+static void check_mends(const struct how *how, const struct result *before, const char *name)
+{
+    struct repair repair = {how, text_format("(%s) >%s/said", command_of(before, name), harness.tmp)};
+    struct how with = *how;
+    const struct result *after;
+
+    with.prepare = break_and_mend;
+    with.data = &repair;
+    after = check_host(&with);
+    if (!strcmp(reader_at(need(after, name), "state")->text, "missing"))
+        harness_complain(after, text_format("\"%s\" mends %s", repair.command, name), __FILE__, __LINE__);
+}
+
+/* ---- everything is there ---- */
+
+static void a_host_that_can(void **unused)
+{
+    const struct result *result = check_host(HOW(0));
+    bool hybrid = *harness.mount[CGROUP_MEMORY] || *harness.mount[CGROUP_CPU] || *harness.mount[CGROUP_PIDS];
+
+    (void)unused;
+    CHECK(result, result->status == 0);
+    for (const struct reader *one = reader_at(result->record, "needs")->child; one; one = one->next) {
+        const char *name = reader_at(one, "name")->text, *is = reader_at(one, "state")->text;
+        /* The host's own business: what it lets users read, and when it was last told the time. */
+        if (!strcmp(name, "kernel-log") || !strcmp(name, "clock"))
+            continue;
+        if (strcmp(is, !strcmp(name, "cgroup2") && hybrid ? "degraded" : "ok"))
+            harness_complain(result, text_format("%s is as it should be", name), __FILE__, __LINE__);
+    }
+    if (hybrid)
+        DEGRADED(result, "cgroup2", "boot");
+    CHECK(result, strstr(reader_at(need(result, "sandbox"), "seen")->text, "set-up took"));
+    CHECK(result, reader_at(result->record, "host.privileged")->truth == !harness.user);
+    CHECK(result, result->seconds < 10);
+}
+
+static void for_people(void **unused)
+{
+    const struct result *result = RUN(HOW(.verb = "check"), "--rootfs", harness.rootfs, "--cgroup-parent", harness.parent);
+    const char *evil = directory_make("a\x1b[2J\n\xff'", harness.uid, 0755);
+
+    (void)unused;
+    CHECK(result, result->status == 0 && !strncmp(result->out, "ok        procfs  ", 18));
+    CHECK(result, strstr(result->out, "\nok        a whole run of /bin/true  "));
+    CHECK(result, strstr(result->out, " 0 missing: bivy runs"));
+    result = RUN(HOW(.verb = "check"), "--rootfs", evil, "--cgroup-parent", harness.parent);
+    CHECK(result, result->status == 1 && strstr(result->out, "missing   the rootfs  "));
+    CHECK(result, strstr(result->out, "\n            mend: rootfs/build --output '"));
+    CHECK(result, strstr(result->out, "a\\x1b[2J\\x0a\\xff'\\''"));
+    for (const char *p = result->out; *p; p++)
+        CHECK(result, (unsigned char)*p >= 0x20 || *p == '\n');
+    MISSING(check_host(HOW(.rootfs = evil)), "rootfs", "rootfs/build");
+}
+
+static void an_answer_that_cannot_be_written(void **unused)
+{
+    const struct result *result;
+
+    (void)unused;
+    result = RUN(HOW(.verb = "check"), "--rootfs", harness.rootfs, "surplus");
+    CHECK(result, result->status == 125);
+    result = RUN(HOW(.verb = "check"), "--no-such-option");
+    CHECK(result, result->status == 125 && strstr(result->err, "--no-such-option"));
+}
+
+/* ---- system calls refused by a filter of the caller's ---- */
+
+#if defined __x86_64__
+#define OWN_ARCH AUDIT_ARCH_X86_64
+#else
+#define OWN_ARCH AUDIT_ARCH_AARCH64
+#endif
+
+struct refusal {
+    int number, error;
+    int argument;   /* this one, where not -1, must be value */
+    unsigned value;
+    const char *needs[5];
+    bool idle;      /* a run that ends well makes no such call */
+};
+
+static void refuse(void *data)
+{
+    const struct refusal *refusal = data;
+    bool any = refusal->argument < 0;
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)refusal->number, 0, 3),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (unsigned)(any ? offsetof(struct seccomp_data, nr)
+                                                          : offsetof(struct seccomp_data, args) + 8 * (size_t)refusal->argument)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, any ? (unsigned)refusal->number : refusal->value, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (unsigned)refusal->error),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {sizeof code / sizeof *code, code};
+
+    must(!prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) && !syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program));
+}
+
+static void calls_refused(void **unused)
+{
+    static const struct refusal rows[] = {
+        {SYS_clone3, ENOSYS, -1, 0, {"pidfd", "user-namespace"}, false},
+        {SYS_pidfd_send_signal, ENOSYS, -1, 0, {"pidfd"}, true},
+        {SYS_close_range, ENOSYS, -1, 0, {"close-range"}, false},
+        {SYS_openat2, ENOSYS, -1, 0, {"openat2"}, false},
+        {SYS_sethostname, EPERM, -1, 0, {"capabilities"}, false},
+        {SYS_unshare, EPERM, -1, 0, {"cgroup-namespace"}, false},
+        {SYS_fsopen, ENOSYS, -1, 0, {"mount-calls", "tmpfs", "procfs", "devpts"}, false},
+        {SYS_fsconfig, EPERM, -1, 0, {"mount-calls", "tmpfs", "procfs", "devpts"}, false},
+        {SYS_fsmount, EPERM, -1, 0, {"mount-calls", "tmpfs", "procfs", "devpts"}, false},
+        {SYS_move_mount, EPERM, -1, 0, {"mount-calls"}, false},
+        {SYS_open_tree, ENOSYS, -1, 0, {"mount-calls"}, false},
+        {SYS_mount_setattr, ENOSYS, -1, 0, {"mount-calls"}, false},
+        {SYS_pivot_root, EPERM, -1, 0, {"mount-calls"}, false},
+        {SYS_umount2, EPERM, -1, 0, {"mount-calls"}, false},
+        {SYS_prlimit64, EPERM, -1, 0, {"resource-limits"}, false},
+        {SYS_keyctl, EPERM, -1, 0, {"keyring"}, false},
+        {SYS_prctl, EPERM, 0, PR_SET_NO_NEW_PRIVS, {"no-new-privs"}, false},
+        {SYS_seccomp, EPERM, -1, 0, {"seccomp"}, false},
+        {SYS_socket, EAFNOSUPPORT, 0, 16 /* AF_NETLINK */, {"netlink"}, false},
+    };
+    size_t step = getenv("BIVY_VM") ? 5 : 1; /* these say nothing about the kernel, and a process there takes twenty times as long */
+
+    (void)unused;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i += step) {
+        struct refusal row = rows[i];
+        if (SANITIZED && row.number == SYS_prlimit64)
+            continue; /* its own start needs that */
+        const struct result *result = check_host(HOW(.last = refuse, .data = &row));
+        for (size_t n = 0; n < 5 && row.needs[n]; n++) {
+            MISSING(result, row.needs[n], NULL);
+            if (row.error != EAFNOSUPPORT && !strstr(reader_at(need(result, row.needs[n]), "mend")->text, "seccomp") &&
+                !strstr(reader_at(need(result, row.needs[n]), "mend")->text, "systemd-run"))
+                harness_complain(result, text_format("call %d: the mend speaks of the filter", row.number), __FILE__, __LINE__);
+        }
+        expect(result, "sandbox", row.idle ? "ok" : "missing", NULL);
+        OK(result, "proc");
+    }
+}
+
+/* A filter that kills: the trial dies of it, and that is said; the check goes on. */
+static void kill_at(void *data)
+{
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, *(unsigned *)data, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {sizeof code / sizeof *code, code};
+
+    must(!prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) && !syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program));
+}
+
+static void a_filter_that_kills(void **unused)
+{
+    unsigned number = SYS_keyctl;
+    const struct result *result = check_host(HOW(.last = kill_at, .data = &number));
+
+    (void)unused;
+    MISSING(result, "keyring", NULL);
+    CHECK(result, strstr(reader_at(need(result, "keyring"), "seen")->text, "signal 31"));
+    OK(result, "seccomp");
+}
+
+/* ---- namespaces ---- */
+
+/* A user namespace with every id mapped, and a mount namespace of it; then its limit of one kind of namespace. */
+struct counted {
+    const char *file, *value;
+};
+
+static void enter_counted(void *data)
+{
+    const struct counted *counted = data;
+    char path[96], text[64];
+    int fd, in[2], out[2];
+    pid_t helper;
+
+    must(!pipe2(in, O_CLOEXEC) && !pipe2(out, O_CLOEXEC));
+    helper = fork();
+    if (helper == 0) {
+        must(read(in[0], text, 1) == 1);
+        for (int map = 0; map < 2; map++) {
+            snprintf(path, sizeof path, "/proc/%d/%s", getppid(), map ? "gid_map" : "uid_map");
+            fd = open(path, O_WRONLY | O_CLOEXEC);
+            must(fd >= 0 && write(fd, "0 0 4294967295\n", 15) == 15);
+            close(fd);
+        }
+        must(write(out[1], "x", 1) == 1);
+        _exit(0);
+    }
+    must(helper > 0 && !unshare(CLONE_NEWUSER | CLONE_NEWNS) && write(in[1], "x", 1) == 1 && !close(out[1]));
+    must(read(out[0], text, 1) == 1 && waitpid(helper, NULL, 0) == helper);
+    snprintf(path, sizeof path, "/proc/sys/user/max_%s_namespaces", counted->file);
+    fd = open(path, O_WRONLY | O_CLOEXEC);
+    must(fd >= 0 && write(fd, counted->value, strlen(counted->value)) == (ssize_t)strlen(counted->value));
+    close(fd);
+}
+
+static void namespaces_used_up(void **unused)
+{
+    static const char *const kinds[] = {"mnt", "pid", "net", "ipc", "uts", "cgroup"};
+    struct counted counted = {"user", "0"};
+    const struct result *result = check_host(HOW(.prepare = enter_counted, .data = &counted));
+
+    (void)unused;
+    MISSING(result, "user-namespace", "sysctl -w user.max_user_namespaces=");
+    MISSING(result, "namespace-limits", "sysctl -w user.max_user_namespaces=");
+    MISSING(result, "ids", "sysctl -w user.max_user_namespaces="); /* not tried: it needs the other */
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i += getenv("BIVY_VM") ? 3 : 1) { /* slow there, and the kernels agree */
+        const char *name = text_format("%s-namespace", kinds[i]), *mend = text_format("sysctl -w user.max_%s_namespaces=", kinds[i]);
+        counted = (struct counted){kinds[i], "0"};
+        result = check_host(HOW(.prepare = enter_counted, .data = &counted));
+        OK(result, "ids");
+        MISSING(result, name, mend);
+        MISSING(result, "namespace-limits", mend);
+        MISSING(result, "sandbox", NULL);
+        if (i == 0 && command_of(result, name)[0] == 's') /* not in a container, whose host it is for */
+            check_mends(HOW(.prepare = enter_counted, .data = &counted), result, name);
+    }
+    counted = (struct counted){"uts", "20"};
+    result = check_host(HOW(.prepare = enter_counted, .data = &counted));
+    DEGRADED(result, "namespace-limits", "sysctl -w user.max_uts_namespaces=");
+    OK(result, "uts-namespace");
+    OK(result, "sandbox");
+}
+
+/* Root in a user namespace in which only that root is mapped. */
+static void enter_poor(void *data)
+{
+    char path[64], text[4];
+    int fd, in[2], out[2];
+    pid_t helper;
+
+    (void)data;
+    must(!pipe2(in, O_CLOEXEC) && !pipe2(out, O_CLOEXEC));
+    helper = fork();
+    if (helper == 0) {
+        must(read(in[0], text, 1) == 1);
+        for (int map = 0; map < 2; map++) {
+            snprintf(path, sizeof path, "/proc/%d/%s", getppid(), map ? "gid_map" : "uid_map");
+            fd = open(path, O_WRONLY | O_CLOEXEC);
+            must(fd >= 0 && write(fd, "0 0 1\n", 6) == 6);
+            close(fd);
+        }
+        must(write(out[1], "x", 1) == 1);
+        _exit(0);
+    }
+    must(helper > 0 && !unshare(CLONE_NEWUSER | CLONE_NEWNS) && write(in[1], "x", 1) == 1 && !close(out[1]));
+    must(read(out[0], text, 1) == 1 && waitpid(helper, NULL, 0) == helper);
+}
+
+static void no_free_ids(void **unused)
+{
+    const struct result *result = check_host(HOW(.prepare = enter_poor));
+
+    (void)unused;
+    OK(result, "user-namespace");
+    MISSING(result, "ids", "unshare --user");
+}
+
+/* A tree of the same contents whose top is no mount. */
+static void enter_chroot(void *data)
+{
+    const char *top = data;
+    DIR *root = opendir("/");
+    struct dirent *entry;
+    char from[300], to[4600], link[300];
+
+    must(root && !unshare(CLONE_NEWNS) && !mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL));
+    while ((entry = readdir(root))) {
+        struct stat status;
+        snprintf(from, sizeof from, "/%s", entry->d_name);
+        snprintf(to, sizeof to, "%s/%s", top, entry->d_name);
+        if (entry->d_name[0] == '.' || lstat(from, &status))
+            continue;
+        if (S_ISDIR(status.st_mode)) {
+            must((!mkdir(to, 0755) || errno == EEXIST) && !mount(from, to, NULL, MS_BIND | MS_REC, NULL));
+        } else if (S_ISLNK(status.st_mode)) {
+            ssize_t length = readlink(from, link, sizeof link - 1);
+            must(length > 0);
+            link[length] = '\0';
+            must(!symlink(link, to) || errno == EEXIST);
+        }
+    }
+    closedir(root);
+    must(!chroot(top) && !chdir("/"));
+}
+
+static void in_a_chroot(void **unused)
+{
+    const char *top = directory_make("chroot", 0, 0755);
+    const struct result *result = check_host(HOW(.prepare = enter_chroot, .data = (void *)(uintptr_t)top));
+
+    (void)unused;
+    MISSING(result, "user-namespace", "leave the chroot");
+    OK(result, "rootfs");
+}
+
+/* ---- mounts ---- */
+
+static void own_mounts(void)
+{
+    must(!unshare(CLONE_NEWNS) && !mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL));
+}
+
+static void without_proc(void *data)
+{
+    (void)data;
+    own_mounts();
+    must(!umount2("/proc", MNT_DETACH));
+}
+
+static void no_proc(void **unused)
+{
+    const struct result *result = check_host(HOW(.prepare = without_proc));
+
+    (void)unused;
+    MISSING(result, "proc", "mount -t proc proc /proc");
+    MISSING(result, "cgroup2", "mount -t proc proc /proc");
+    MISSING(result, "sandbox", "mount -t proc proc /proc");
+    check_mends(HOW(.prepare = without_proc), result, "proc");
+}
+
+struct over {
+    const char *what, *where;
+    unsigned long flags;
+};
+
+static void bind_over(void *data)
+{
+    const struct over *over = data;
+
+    own_mounts();
+    must(!mount(over->what, over->where, NULL, MS_BIND, NULL));
+    must(!over->flags || !mount(NULL, over->where, NULL, MS_BIND | MS_REMOUNT | over->flags, NULL));
+}
+
+/* As container runtimes mask files of /proc. */
+static void a_masked_proc(void **unused)
+{
+    struct over over = {"/dev/null", "/proc/cpuinfo", 0};
+    const struct result *result = check_host(HOW(.prepare = bind_over, .data = &over));
+
+    (void)unused;
+    MISSING(result, "procfs", "/proc/cpuinfo");
+    CHECK(result, !strcmp(command_of(result, "procfs"), "umount /proc/cpuinfo"));
+    check_mends(HOW(.prepare = bind_over, .data = &over), result, "procfs");
+    MISSING(result, "sandbox", NULL);
+}
+
+static void devices_and_log(void **unused)
+{
+    const char *file = path_join(directory_make("dev", 0, 0755), "full");
+    struct over over = {file, "/dev/full", 0};
+    const struct result *result;
+
+    (void)unused;
+    file_write(file, "");
+    result = check_host(HOW(.prepare = bind_over, .data = &over));
+    MISSING(result, "devices", "mknod -m 666 /dev/full c 1 7");
+    over = (struct over){"/dev", "/dev", MS_NODEV};
+    result = check_host(HOW(.prepare = bind_over, .data = &over));
+    MISSING(result, "devices", "mount -o remount,dev /dev");
+    check_mends(HOW(.prepare = bind_over, .data = &over), result, "devices");
+    if (access("/dev/kmsg", F_OK))
+        return; /* then it was seen as wanting already */
+    over = (struct over){"/dev/null", "/dev/kmsg", 0};
+    result = check_host(HOW(.prepare = bind_over, .data = &over));
+    DEGRADED(result, "kernel-log", NULL);
+    OK(result, "sandbox");
+}
+
+/* ---- resource limits ---- */
+
+static void lower_limit(void *data)
+{
+    (void)data;
+    must(!setrlimit(RLIMIT_NOFILE, &(struct rlimit){512, 512}));
+}
+
+static void a_low_hard_limit(void **unused)
+{
+    const struct result *result = check_host(HOW(.prepare = lower_limit));
+
+    (void)unused;
+    MISSING(result, "resource-limits", NULL);
+    if (strstr(reader_at(need(result, "resource-limits"), "mend")->text, "docker"))
+        return;
+    CHECK(result, !strcmp(command_of(result, "resource-limits"), text_format("prlimit --pid %d --nofile=1024:1024", getpid())));
+}
+
+/* ---- cgroups ---- */
+
+static void each_mount(void (*act)(const char *mount, const char *type))
+{
+    for (int i = 0; i < CGROUP_COUNT; i++)
+        if (*harness.mount[i])
+            act(harness.mount[i], i == CGROUP_V2 ? "cgroup2" : "cgroup");
+}
+
+static void unmount(const char *where, const char *type)
+{
+    if (!strcmp(type, "cgroup2"))
+        must(!umount2(where, MNT_DETACH));
+}
+
+static void without_cgroup2(void *data)
+{
+    (void)data;
+    own_mounts();
+    each_mount(unmount);
+}
+
+static void make_read_only(const char *where, const char *type)
+{
+    (void)type;
+    must(!mount(NULL, where, NULL, MS_BIND | MS_REMOUNT | MS_RDONLY, NULL));
+}
+
+static void read_only_cgroups(void *data)
+{
+    (void)data;
+    own_mounts();
+    each_mount(make_read_only);
+}
+
+static void make_v1_read_only(const char *where, const char *type)
+{
+    if (!strcmp(type, "cgroup"))
+        make_read_only(where, type);
+}
+
+static void read_only_v1(void *data)
+{
+    (void)data;
+    own_mounts();
+    each_mount(make_v1_read_only);
+}
+
+/* The leaf is made in v2 first. What fails in v1 must not leave it there: the harness looks. */
+static void v1_read_only(void **unused)
+{
+    const struct result *result;
+
+    (void)unused;
+    if (!*harness.mount[CGROUP_MEMORY] && !*harness.mount[CGROUP_CPU] && !*harness.mount[CGROUP_PIDS])
+        return;
+    check_refused(RUN(HOW(.prepare = read_only_v1), "--", "true"), "cgroup", "cannot be used");
+    assert_int_equal(leaf_count(), 0);
+    result = check_host(HOW(.prepare = read_only_v1));
+    OK(result, "cgroup-parent");
+    if (*harness.mount[CGROUP_MEMORY]) {
+        MISSING(result, "memory-limit", harness.user ? "mkdir -p" : harness.mount[CGROUP_MEMORY]);
+        if (!harness.user)
+            check_mends(HOW(.prepare = read_only_v1), result, "memory-limit");
+    }
+}
+
+static void cgroups_gone_or_read_only(void **unused)
+{
+    const struct result *result = check_host(HOW(.prepare = without_cgroup2));
+
+    (void)unused;
+    MISSING(result, "cgroup2", NULL);
+    CHECK(result, strstr(reader_at(need(result, "cgroup2"), "mend")->text, "cgroup"));
+    MISSING(result, "cgroup-parent", NULL);
+    OK(result, "mount-calls");
+    if (strstr(reader_at(need(result, "cgroup2"), "mend")->text, "mount -t cgroup2"))
+        check_mends(HOW(.prepare = without_cgroup2), result, "cgroup2");
+    result = check_host(HOW(.prepare = read_only_cgroups));
+    MISSING(result, "cgroup-parent", harness.user ? "mkdir -p" : "mount -o remount,bind,rw ");
+    MISSING(result, "memory-limit", NULL);
+    if (!harness.user)
+        check_mends(HOW(.prepare = read_only_cgroups), result, "cgroup-parent");
+}
+
+/* One controller lost: on v1 its hierarchy's parent is no cgroup, on v2 nobody can hand it on. */
+static void lose_controller(void *data)
+{
+    enum hierarchy_name which = *(enum hierarchy_name *)data;
+    char path[4400];
+
+    own_mounts();
+    if (*harness.mount[which]) {
+        snprintf(path, sizeof path, "%s%s", harness.mount[which], harness.parent);
+        must(!mount("none", path, "tmpfs", 0, harness.user ? "mode=755,uid=12345" : "mode=755"));
+    } else {
+        snprintf(path, sizeof path, "%s%s/cgroup.subtree_control", harness.mount[CGROUP_V2], harness.parent);
+        must(!mount("/dev/null", path, NULL, MS_BIND, NULL));
+    }
+}
+
+static void drop_controllers(void)
+{
+    static const char *const off[] = {"-memory", "-cpu", "-pids"};
+    char *path = text_format("%s%s/cgroup.subtree_control", harness.mount[CGROUP_V2], harness.parent);
+
+    for (size_t i = 0; i < 3; i++) {
+        int fd = open(path, O_WRONLY | O_CLOEXEC);
+        if (fd >= 0 && write(fd, off[i], strlen(off[i])) < 0)
+            errno = 0; /* it is on v1 */
+        if (fd >= 0)
+            close(fd);
+    }
+}
+
+static void limits_that_cannot_be_had(void **unused)
+{
+    static const struct {
+        enum hierarchy_name which;
+        const char *needs[2];
+    } rows[] = {{CGROUP_MEMORY, {"memory-limit", "swap-limit"}}, {CGROUP_CPU, {"cpu-limit"}}, {CGROUP_PIDS, {"pids-limit"}}};
+
+    (void)unused;
+    for (size_t i = 0; i < 3; i++) {
+        enum hierarchy_name which = rows[i].which;
+        drop_controllers(); /* what a check before has handed on */
+        const struct result *result = check_host(HOW(.prepare = lose_controller, .data = &which));
+        OK(result, "cgroup-parent");
+        for (size_t n = 0; n < 2 && rows[i].needs[n]; n++)
+            MISSING(result, rows[i].needs[n], NULL);
+        if (which != CGROUP_CPU)
+            DEGRADED(result, "cgroup-readings", NULL);
+        MISSING(result, "sandbox", NULL);
+    }
+}
+
+static void cgroup_parents(void **unused)
+{
+    const struct result *result = check_host(HOW(.parent = "/bivy-test-no-such-parent"));
+    const char *foreign;
+
+    (void)unused;
+    MISSING(result, "cgroup-parent", "mkdir -p");
+    CHECK(result, strstr(reader_at(need(result, "cgroup-parent"), "mend")->text, "/bivy-test-no-such-parent"));
+    MISSING(check_host(HOW(.parent = "/../x")), "cgroup-parent", "write it like");
+    if (!harness.user)
+        return;
+    foreign = text_format("%s%s/foreign", harness.mount[CGROUP_V2], harness.parent);
+    assert_int_equal(mkdir(foreign, 0755), 0);
+    result = check_host(HOW(.parent = text_format("%s/foreign", harness.parent)));
+    rmdir(foreign);
+    MISSING(result, "cgroup-parent", "chown -R 12345");
+}
+
+/* A threaded cgroup takes no processes of other kinds: nothing can be born in a leaf below it. */
+static void a_threaded_parent(void **unused)
+{
+    const char *name = text_format("/test-bivy-threaded-%d", getpid()), *path;
+    const struct result *result = NULL;
+
+    (void)unused;
+    for (int i = 0; i < CGROUP_COUNT; i++) {
+        if (!*harness.mount[i])
+            continue;
+        path = text_format("%s%s", harness.mount[i], name);
+        assert_true(!mkdir(path, 0755) || errno == EEXIST);
+        if (harness.user)
+            tree_chown(path, USER_ID);
+    }
+    file_write(text_format("%s%s/cgroup.type", harness.mount[CGROUP_V2], name), "threaded");
+    result = check_host(HOW(.parent = name));
+    for (int i = 0; i < CGROUP_COUNT; i++)
+        if (*harness.mount[i])
+            rmdir(text_format("%s%s", harness.mount[i], name));
+    OK(result, "cgroup-parent");
+    MISSING(result, "cgroup-enter", NULL);
+    MISSING(result, "sandbox", NULL);
+}
+
+/* An ordinary user's shell as it is on a host without systemd: in nobody's cgroup. The mend is carried out as it is printed, and then the
+ * check is content. */
+static void write_or_die(const char *path, const char *text)
+{
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+    must(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text));
+    close(fd);
+}
+
+static void move_to(void *data)
+{
+    char path[4200];
+
+    snprintf(path, sizeof path, "%s%s/cgroup.procs", harness.mount[CGROUP_V2], (const char *)data);
+    write_or_die(path, "0");
+}
+
+static void a_user_without_delegation(void **unused)
+{
+    const struct result *result = check_bare(HOW(.prepare = move_to, .data = (void *)(uintptr_t) ""),
+                                             WORDS("--json", "--rootfs", harness.rootfs));
+    const char *mend, *own, *parent = text_format("/bivy-%d", USER_ID), *before = text_line(file_read("/proc/self/cgroup", NULL), "0::");
+    bool shared = !access(text_format("%s%s", harness.mount[CGROUP_V2], parent), F_OK);
+
+    (void)unused;
+    MISSING(result, "cgroup-parent", NULL);
+    mend = command_of(result, "cgroup-parent");
+    if (!strncmp(mend, "systemd-run --user --scope", 26) || shared)
+        return;
+    CHECK(result, strstr(mend, text_format("echo %d > ", getpid())));
+    carry_out(mend); /* moves this process, as it would have moved the shell */
+    own = text_line(file_read("/proc/self/cgroup", NULL), "0::");
+    result = check_bare(HOW(.prepare = move_to, .data = (void *)(uintptr_t)own), WORDS("--json", "--rootfs", harness.rootfs));
+    move_to((void *)(uintptr_t)(strcmp(before, "/") ? before : ""));
+    rmdir(text_format("%s%s/shell", harness.mount[CGROUP_V2], parent));
+    for (int i = 0; i < CGROUP_COUNT; i++)
+        if (*harness.mount[i])
+            rmdir(text_format("%s%s", harness.mount[i], parent));
+    CHECK(result, !strcmp(own, text_format("%s/shell", parent)));
+    OK(result, "cgroup-parent");
+    OK(result, "memory-limit");
+    OK(result, "cgroup-kill");
+    OK(result, "sandbox");
+}
+
+/* ---- rootfs ---- */
+
+/* Every mount point and nothing else, which is a rootfs as far as it goes. */
+static const char *bare_rootfs(uid_t owner)
+{
+    static const char *const points[] = {"dev",  "proc", "tmp",  "var", "var/tmp",   "run", "home",
+                                         "home/sandbox", "sys", "workspace", "bin", "etc"};
+    const char *top = directory_make("rootfs", 0, 0755);
+
+    for (size_t i = 0; i < sizeof points / sizeof *points; i++)
+        assert_int_equal(mkdir(path_join(top, points[i]), 0755), 0);
+    tree_chown(top, owner);
+    return top;
+}
+
+static void a_rootfs_that_will_not_do(void **unused)
+{
+    const char *place = directory_make("places", 0, 0755), *rootfs = bare_rootfs(0);
+    const struct result *result;
+    struct over over = {harness.rootfs, harness.rootfs, MS_NOEXEC};
+
+    (void)unused;
+    assert_int_equal(mkdir(path_join(place, "empty"), 0755), 0);
+    assert_int_equal(symlink(harness.rootfs, path_join(place, "link")), 0);
+    file_write(path_join(place, "file"), "");
+    MISSING(check_host(HOW(.rootfs = path_join(place, "missing"))), "rootfs",
+            text_format("rootfs/build --output %s", path_join(place, "missing")));
+    result = check_host(HOW(.rootfs = path_join(place, "empty")));
+    MISSING(result, "rootfs", text_format("rootfs/build --output %s", path_join(place, "empty")));
+    MISSING(result, "sandbox", "rootfs/build");
+    MISSING(check_host(HOW(.rootfs = path_join(place, "link"))), "rootfs", "readlink -f");
+    MISSING(check_host(HOW(.rootfs = path_join(place, "file"))), "rootfs", "name a directory");
+    result = check_host(HOW(.prepare = bind_over, .data = &over));
+    MISSING(result, "rootfs-safe", "mount -o remount,exec ");
+    check_mends(HOW(.prepare = bind_over, .data = &over), result, "rootfs-safe");
+    assert_int_equal(chmod(path_join(rootfs, "bin"), 0777), 0);
+    result = check_host(HOW(.rootfs = rootfs));
+    DEGRADED(result, "rootfs-safe", text_format("chmod -R go-w %s", rootfs));
+    MISSING(result, "sandbox", NULL); /* there is no /bin/true */
+    carry_out(command_of(result, "rootfs-safe"));
+    OK(check_host(HOW(.rootfs = rootfs)), "rootfs-safe");
+    tree_chown(rootfs, 777);
+    result = check_host(HOW(.rootfs = rootfs));
+    DEGRADED(result, "rootfs-safe", "chown -hR ");
+    if (!harness.user) {
+        carry_out(command_of(result, "rootfs-safe"));
+        OK(check_host(HOW(.rootfs = rootfs)), "rootfs-safe");
+    }
+}
+
+static void a_clock_that_is_slow(void **unused)
+{
+    const char *rootfs = bare_rootfs(0);
+    struct timespec times[2] = {{.tv_sec = 4102444800}, {.tv_sec = 4102444800}}; /* 2100 */
+    const struct result *result;
+
+    (void)unused;
+    assert_int_equal(utimensat(AT_FDCWD, rootfs, times, 0), 0);
+    result = check_host(HOW(.rootfs = rootfs));
+    DEGRADED(result, "clock", NULL);
+    CHECK(result, strstr(reader_at(need(result, "clock"), "seen")->text, "the rootfs was not there yet"));
+}
+
+/* A file system whose server takes no request: the answer comes all the same, and the process goes. */
+static void mount_silence(void *data)
+{
+    char options[128];
+    int fd = open("/dev/fuse", O_RDWR); /* kept open over exec, so that the connection lives */
+
+    own_mounts();
+    snprintf(options, sizeof options, "fd=%d,rootmode=40000,user_id=0,group_id=0,allow_other", fd);
+    must(fd >= 0 && !mount("silence", data, "fuse.silence", MS_NOSUID | MS_NODEV, options));
+}
+
+static void a_rootfs_that_does_not_answer(void **unused)
+{
+    const char *rootfs = directory_make("silent", 0, 0755);
+    const struct result *result;
+
+    (void)unused;
+    if (access("/dev/fuse", F_OK))
+        return;
+    result = check_host(HOW(.rootfs = rootfs, .prepare = mount_silence, .data = (void *)(uintptr_t)rootfs));
+    MISSING(result, "rootfs", NULL);
+    CHECK(result, strstr(reader_at(need(result, "rootfs"), "seen")->text, "no answer within"));
+    OK(result, "seccomp");
+}
+
+/* ---- the workspace ---- */
+
+static void workspaces(void **unused)
+{
+    const char *good = workspace_make(), *roots = directory_make("workspace", 0, 0755), *others = directory_make("workspace", 777, 0700);
+    const char *missing = path_join(directory_make("places", 0, 0755), "missing");
+    const struct result *result = check_with(HOW(0), WORDS("--workspace", good));
+
+    (void)unused;
+    OK(result, "workspace");
+    OK(result, "workspace-mount");
+    OK(result, "sandbox");
+    result = check_with(HOW(0), WORDS("--workspace", missing));
+    MISSING(result, "workspace", text_format("install -d -m 700 -o %d %s", harness.user ? USER_ID : 1000, missing));
+    result = check_with(HOW(0), WORDS("--workspace", roots));
+    MISSING(result, "workspace", "chown -hR");
+    carry_out(command_of(result, "workspace"));
+    OK(check_with(HOW(0), WORDS("--workspace", roots)), "workspace");
+    if (harness.user)
+        MISSING(check_with(HOW(0), WORDS("--workspace", others)), "workspace", "chown -hR 12345:12345");
+    MISSING(check_with(HOW(0), WORDS("--workspace", good, "--require-fs", "fuse.seaweedfs")), "workspace", "--require-fs");
+    MISSING(check_with(HOW(0), WORDS("--workspace-root", roots, "--user-id", "ann")), "workspace", "weed mount");
+}
+
+static void a_workspace_mounted_read_only(void **unused)
+{
+    const char *workspace = workspace_make();
+    struct over over = {workspace, workspace, MS_RDONLY};
+    const struct result *result = check_with(HOW(.prepare = bind_over, .data = &over), WORDS("--workspace", workspace));
+
+    (void)unused;
+    DEGRADED(result, "workspace-mount", text_format("mount -o remount,rw %s", workspace));
+}
+
+/* FUSE as it is by default for whoever mounts it: for nobody else. */
+static void a_workspace_without_allow_other(void **unused)
+{
+    const char *from = workspace_make(), *at = directory_make("mount", 0, 0755), *text;
+    const struct result *result;
+    pid_t server;
+
+    (void)unused;
+    if (access("/usr/bin/bindfs", X_OK) || access("/dev/fuse", R_OK))
+        return;
+    server = fork();
+    if (server == 0) {
+        execl("/usr/bin/bindfs", "bindfs", "-f", "--no-allow-other", from, at, (char *)NULL);
+        _exit(127);
+    }
+    AWAIT(strstr(file_read("/proc/self/mountinfo", NULL), at));
+    result = check_with(HOW(0), WORDS("--workspace", at));
+    umount2(at, MNT_DETACH);
+    waitpid(server, NULL, 0);
+    DEGRADED(result, "workspace-mount", "allow_other");
+    text = reader_at(need(result, "workspace-mount"), "mend")->text;
+    CHECK(result, strstr(text, at));
+    MISSING(result, "sandbox", NULL);
+}
+
+/* ---- all of them together ---- */
+
+static void every_answer_fits_the_schema(void **unused)
+{
+    char line[4096];
+    int in[2], out[2], status;
+    FILE *to, *from;
+    pid_t pid;
+
+    (void)unused;
+    assert_true(answer_count > 10);
+    assert_true(!pipe2(in, O_CLOEXEC) && !pipe2(out, O_CLOEXEC));
+    pid = fork();
+    if (pid == 0) {
+        dup2(in[0], 0);
+        dup2(out[1], 1);
+        execlp("python3", "python3", TEST_SOURCE "/tests/integration/validate.py", TEST_SOURCE "/docs/check.schema.json", (char *)NULL);
+        _exit(127);
+    }
+    close(in[0]);
+    close(out[1]);
+    to = fdopen(in[1], "w");
+    from = fdopen(out[0], "r");
+    assert_true(fgets(line, sizeof line, from) && !strcmp(line, "ready\n"));
+    for (size_t i = 0; i < answer_count; i++) {
+        fprintf(to, "%zu\n%s", strlen(answers[i]), answers[i]);
+        fflush(to);
+        if (!fgets(line, sizeof line, from) || strcmp(line, "ok\n"))
+            harness_fail("an answer breaks its schema: %s\n%s", line, answers[i]);
+        free(answers[i]);
+    }
+    fclose(to);
+    fclose(from);
+    waitpid(pid, &status, 0);
+    answer_count = 0;
+}
+
+static void every_need_was_seen_wanting(void **unused)
+{
+    /* What cannot be taken away here, and why. */
+    static const struct {
+        const char *name;
+        bool root, user;
+    } excepted[] = {
+        {"cgroup-kill", true, true}, /* a file of a leaf that is just being made: nothing can be put over it beforehand */
+        {"ids", false, true},        /* a user's own id can always be mapped where there are user namespaces at all */
+    };
+    const struct result *result = check_host(HOW(0));
+
+    (void)unused;
+    if (getenv("BIVY_VM"))
+        return; /* where not every call is refused in turn */
+    for (const struct reader *one = reader_at(result->record, "needs")->child; one; one = one->next) {
+        const char *name = reader_at(one, "name")->text;
+        bool found = false;
+        for (size_t i = 0; i < wanting_count; i++)
+            found = found || !strcmp(wanting[i], name);
+        for (size_t i = 0; i < sizeof excepted / sizeof *excepted; i++)
+            found = found || (!strcmp(name, excepted[i].name) && (harness.user ? excepted[i].user : excepted[i].root));
+        if (!found)
+            harness_fail("%s was never seen to be wanting", name);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    static const struct harness_test tests[] = {
+        TEST(a_host_that_can),
+        TEST(for_people),
+        TEST(an_answer_that_cannot_be_written),
+        TEST(calls_refused),
+        TEST(a_filter_that_kills),
+        TEST(namespaces_used_up),
+        TEST_ROOT(no_free_ids),
+        TEST(in_a_chroot),
+        TEST(no_proc),
+        TEST(a_masked_proc),
+        TEST(devices_and_log),
+        TEST(a_low_hard_limit),
+        TEST(cgroups_gone_or_read_only),
+        TEST(v1_read_only),
+        TEST(limits_that_cannot_be_had),
+        TEST(cgroup_parents),
+        TEST(a_threaded_parent),
+        TEST_USER(a_user_without_delegation),
+        TEST(a_rootfs_that_will_not_do),
+        TEST(a_clock_that_is_slow),
+        TEST(a_rootfs_that_does_not_answer),
+        TEST(workspaces),
+        TEST(a_workspace_mounted_read_only),
+        TEST_ROOT(a_workspace_without_allow_other),
+        TEST(every_need_was_seen_wanting), /* these two last: of all that came before */
+        TEST(every_answer_fits_the_schema),
+    };
+
+    return harness_main(argc, argv, "check", tests, sizeof tests / sizeof *tests);
+}
