@@ -41,11 +41,12 @@ int cgroup_enter(const struct cgroup *cgroup, struct fault *fault);
 /* SIGKILL to everything in the leaf, at once (cgroup.kill, 5.14), and no CPU limit for the dying. */
 int cgroup_kill(const struct cgroup *cgroup);
 
-/* Everything in the leaf stands still, or goes on (cgroup.freeze, 5.2). What stands still can be killed. */
-void cgroup_freeze(const struct cgroup *cgroup, bool still);
 /* No CPU limit for those that were killed and need time to die; and the limits once more as they were, for a sandbox that is kept. */
 void cgroup_unthrottle(const struct cgroup *cgroup);
 int cgroup_throttle(const struct plan *plan, const struct cgroup *cgroup, struct fault *fault);
+
+/* Everything in the leaf stands still, or goes on (cgroup.freeze, 5.2). What stands still can be killed. */
+void cgroup_freeze(const struct cgroup *cgroup, bool still);
 
 /* Gives the page cache that is charged to the leaf back, for a workspace whose files others change too, on another host: what the kernel
  * has of them here would be read by the next run, and be old (cgroup-v2.rst, memory.reclaim; cgroup-v1/memory.rst, force_empty). It

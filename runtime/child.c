@@ -279,13 +279,8 @@ static int join_namespaces(struct child *child, struct fault *fault)
     if (result < 0)
         return result;
     sys_close_others((int[]){ends[0], ends[1], ends[2], child->up, child->lifeline, child->streams->terminal.child}, 6);
-    /* 0 to 2 must be taken by something: now they are the command's. With a terminal it makes that later. */
-    if (ends[0] < 0)
-        ends[0] = SYS_AGAIN(open("/dev/null", O_RDONLY | O_NOCTTY)); /* 0, the lowest that is free */
-    if (child->plan->tty)
-        ends[1] = ends[2] = ends[0];
-    for (int fd = 0; fd < 3; fd++)
-        if (ends[fd] < 0 || (ends[fd] != fd && SYS_AGAIN(dup2(ends[fd], fd)) != fd))
+    for (int fd = 0; fd < 3; fd++) /* taken, as everything that follows expects; what the command has there is made as in a run */
+        if (SYS_AGAIN(open("/dev/null", O_RDWR | O_CLOEXEC | O_NOCTTY)) != fd)
             return fault_set(fault, STAGE_CLONE, errno, NULL, "descriptor %d cannot be made", fd);
     return 0;
 }

@@ -56,9 +56,14 @@ static char **split(char *text, size_t length)
 static const char *environment;
 static size_t environment_length;
 
+static bool own_terminal; /* of which TERM tells */
+
 static char *their_variable(const char *name)
 {
     size_t length = strlen(name);
+
+    if (own_terminal && !strcmp(name, "TERM"))
+        return getenv(name);
 
     for (size_t i = 0; i < environment_length; i += strlen(environment + i) + 1)
         if (!strncmp(environment + i, name, length) && environment[i + length] == '=')
@@ -121,6 +126,7 @@ int enter_find(const struct spec *spec, const struct facts *facts, struct entran
     bool ours;
     int result;
 
+    own_terminal = spec->tty;
     if ((result = plan_cgroup_parent(spec->cgroup_parent, facts->privileged, &facts->cgroups, parent, &ours, fault)) < 0 ||
         (result = find(spec, facts, parent, live, fault)) < 0 || (result = read_theirs(entrance, fault)) < 0 ||
         (result = join_find(live, facts->namespaces, &entrance->join, fault)) < 0 ||

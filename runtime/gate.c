@@ -331,17 +331,19 @@ static int check_cgroup(struct readback *readback, struct fault *fault)
     return 0;
 }
 
-/* The one terminal that there is in the sandbox's own devpts (which the mount list has shown to be that), and the command's session on
- * it. */
-static bool is_terminal(int fd, const struct stat *file)
+/* A terminal of the sandbox's own devpts (which the mount list has shown to be that), the only one unless the sandbox was there before,
+ * and the command's session on it. */
+static bool is_terminal(const struct plan *plan, int fd, const struct stat *file)
 {
-    struct stat pts, first;
+    struct stat pts, node;
+    char path[24];
     int session = -1;
 
-    return S_ISCHR(file->st_mode) && file->st_rdev == makedev(136, 0) && SYS_AGAIN(stat("/dev/pts", &pts)) == 0 &&
-           SYS_AGAIN(lstat("/dev/pts/0", &first)) == 0 && file->st_dev == pts.st_dev && file->st_dev == first.st_dev &&
-           file->st_ino == first.st_ino && SYS_AGAIN(faccessat(AT_FDCWD, "/dev/pts/1", F_OK, 0)) < 0 && errno == ENOENT &&
-           ioctl(fd, TIOCGSID, &session) == 0 && session == getpid();
+    snprintf(path, sizeof path, "/dev/pts/%u", minor(file->st_rdev));
+    return S_ISCHR(file->st_mode) && major(file->st_rdev) == 136 && SYS_AGAIN(stat("/dev/pts", &pts)) == 0 &&
+           SYS_AGAIN(lstat(path, &node)) == 0 && file->st_dev == pts.st_dev && file->st_dev == node.st_dev &&
+           file->st_ino == node.st_ino && ioctl(fd, TIOCGSID, &session) == 0 && session == getpid() &&
+           (plan->joins || (minor(file->st_rdev) == 0 && SYS_AGAIN(faccessat(AT_FDCWD, "/dev/pts/1", F_OK, 0)) < 0 && errno == ENOENT));
 }
 
 /* bivy's own pipes by inode, each with the end that a command should have of it, or the sandbox's own terminal; never something of the
@@ -356,7 +358,7 @@ static bool descriptor_fits(const struct plan *plan, const struct streams *strea
     if (fd == up)
         return S_ISFIFO(file.st_mode) && (flags & O_ACCMODE) == O_WRONLY && fcntl(fd, F_GETFD) == FD_CLOEXEC;
     if (plan->tty)
-        return fd <= 2 && (flags & (O_ACCMODE | O_NONBLOCK)) == O_RDWR && fcntl(fd, F_GETFD) == 0 && is_terminal(fd, &file);
+        return fd <= 2 && (flags & (O_ACCMODE | O_NONBLOCK)) == O_RDWR && fcntl(fd, F_GETFD) == 0 && is_terminal(plan, fd, &file);
     if (fd > 2 || (flags & O_ACCMODE) != (fd == 0 ? O_RDONLY : O_WRONLY) || fcntl(fd, F_GETFD) != 0)
         return false;
     if (streams->inode[fd] == 0)

@@ -59,19 +59,19 @@ static void tell_ended(int up, int status, bool last)
     message.ended.unreachable = UINT64_MAX;
     look_at_scratch(&message.ended);
     /* Here, because the namespace is gone as soon as this process is, and the supervisor could not count on being quicker. Of a command that
-     * did well nobody asks. Never where somebody may come after: whoever has once looked into /proc by /proc/self has a name there from then
-     * on, which the kernel no longer hides from others (fs/proc/base.c: hidepid counts when a name is made). */
-    if (last && status != 0)
+     * did well nobody asks. To look makes /proc/1 known to everybody inside, for hidepid is asked at the first look only: so whoever is left
+     * goes first, a moment earlier than he would have to, and where somebody may come after it is not asked. */
+    if (last && status != 0) {
+        kill(-1, SIGKILL);
         message.ended.unreachable = network_unreachable();
+    }
     message_send(up, &message);
 }
 
-static void tell(int up, enum message_kind kind, int status)
+static void tell(int up, enum message_kind kind)
 {
     struct message message = {.kind = kind};
 
-    message.ended.wait_status = status;
-    message.ended.unreachable = UINT64_MAX;
     message_send(up, &message);
 }
 
@@ -80,7 +80,7 @@ static void clear(int up)
 {
     prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0);
     kill(-1, SIGKILL); /* everybody but this process; who is just being forked is caught as well (fork(2), kernel/fork.c) */
-    tell(up, MESSAGE_CLEARED, 0);
+    tell(up, MESSAGE_CLEARED);
 }
 
 /* From the supervisor: a byte says what to do; end of file means that it is gone. True: everybody else was killed, and this stays. */
@@ -157,7 +157,7 @@ static _Noreturn void stay(int up, int lifeline, int signals, bool cleared)
         while ((pid = waitpid(-1, &unused, WNOHANG)) > 0 || (pid < 0 && errno == EINTR))
             ;
         if (cleared && !told && pid < 0) {
-            tell(up, MESSAGE_ALONE, 0);
+            tell(up, MESSAGE_ALONE);
             told = true;
         }
         cleared = look(lifeline, up, signals) || cleared;

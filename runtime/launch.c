@@ -186,7 +186,8 @@ int launch_join(struct child *child, struct launched *launched, struct fault *fa
 {
     int result;
 
-    *launched = (struct launched){.pidfd = -1, .up = -1, .lifeline = -1, .joined = true};
+    *launched = LAUNCHED_NONE;
+    launched->joined = true;
     child->up = child->lifeline = child->rootfs = child->workspace = -1;
     if ((result = privileges_prepare(fault)) == 0 && (result = open_pipe(&launched->up, &child->up, fault)) == 0 &&
         (result = open_pipe(&child->lifeline, &launched->lifeline, fault)) == 0 && (result = drop_groups(child->plan, fault)) == 0) {

@@ -394,7 +394,7 @@ void live_workspace(const struct live *live, char *path, size_t size)
 /* ---- what it runs ---- */
 
 #define COMMAND_BYTES 1024
-#define COMMAND_WITHIN (200 * MS)
+#define COMMAND_WITHIN (500 * MS)
 
 struct command_line {
     size_t length;

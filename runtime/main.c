@@ -410,6 +410,7 @@ static int enter(const struct spec *spec, struct host *host, struct entrance *en
         (result = cgroup_open(&host->facts.cgroups, host->plan.cgroup_parent, entrance->live.name, &host->cgroup, fault)) < 0 ||
         (result = streams_open(&host->plan, &host->streams, fault)) < 0)
         return result;
+    child.processors = host->plan.processors; /* those of pid 1, as they were found */
     child.progress = host->progress;
     child.timing = &outcome->timing;
     result = launch_join(&child, &host->launched, fault);
@@ -644,6 +645,8 @@ int main(int argc, char **argv)
         status = kill_main(&spec);
         break;
     case VERB_ENTER:
+        if (spec.tty)
+            terminal_foreground(spec.interactive);
         status = enter_main(&spec);
         break;
     case VERB_VERSION:

@@ -107,6 +107,8 @@ static void examine(struct run *run)
 {
     uint64_t begun = sys_now();
 
+    if (run->launched->joined)
+        return; /* the leaf is another run's */
     run->outcome->autopsy = look_inside(run);
     run->autopsied = sys_now() - begun;
 }
@@ -334,7 +336,7 @@ static void on_memory_event(struct run *run, uint64_t now)
     sample(run, MOMENT_LIMIT);
 }
 
-/* v1 only: the event comes when memory runs out, the count when somebody was killed for it. Then all go, as with memory.oom.group. */
+/* v1, and v2 with --keep-on-fail: the event comes when memory runs out, the count when somebody was killed for it. Then all go, as with memory.oom.group. */
 static void on_oom(struct run *run, uint64_t now)
 {
     if (readings_oom_kills(run->cgroup) > 0) {
@@ -594,7 +596,7 @@ void supervise(const struct plan *plan, const struct cgroup *cgroup, struct laun
         .outcome = outcome,
         .phase = RUNNING,
         .deadline = outcome->started + plan->timeout,
-        .sample_at = outcome->started + SAMPLE_FIRST,
+        .sample_at = launched->joined ? NEVER : outcome->started + SAMPLE_FIRST, /* the leaf is another run's */
         .cause = OUTCOME_EXITED,
     };
 

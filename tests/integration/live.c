@@ -355,6 +355,7 @@ static void streams_and_status_are_the_entered_commands(void **state)
     struct session *session = start_waiting(HOW(0), NULL);
     const char *id = only_id();
     const struct result *result = ENTER(id, "sh", "-c", "echo out; echo err >&2; exit 7");
+    struct session *inside;
     int pipes[2];
 
     (void)state;
@@ -372,10 +373,15 @@ static void streams_and_status_are_the_entered_commands(void **state)
     result = RUN(HOW(.verb = "enter", .in = pipes[0]), "--cgroup-parent", harness.parent, "-i", id); /* the default command is a shell */
     CHECK(result, result->status == 3 && !strcmp(result->out, "42\n"));
     close(pipes[0]);
-    result = LIVE("enter", "-t", id, "sh", "-c", "tty; ls -l /proc/self/fd >/dev/null && test -t 2 && exit 4");
-    CHECK(result, result->status == 4 && !strncmp(result->out, "/dev/pts/", 9)); /* a terminal of the sandbox's, although none is here */
+    result = LIVE("enter", "-t", id, "--", "sh", "-c", "tty; [ -t 0 ] && [ -t 1 ] && [ -t 2 ] && tty </dev/tty; exit 5");
+    CHECK(result, result->status == 5 && !strcmp(result->out, "/dev/pts/0\r\n/dev/tty\r\n"));
+    inside = session_start(HOW(.verb = "enter"), WORDS("--cgroup-parent", harness.parent, "-t", id, "--", "sh", "-c", "echo in; exec sleep 1000"));
+    session_expect(inside, "in");
+    result = LIVE("enter", "-t", id, "--", "tty"); /* a second one, beside it */
+    CHECK(result, result->status == 0 && !strcmp(result->out, "/dev/pts/1\r\n"));
     session_kill(session, SIGTERM);
     CHECK_ENDED(session_finish(session), "cancelled", 128 + SIGTERM);
+    CHECK_STATUS(inside, 128 + SIGTERM, 128 + SIGKILL);
 }
 
 static bool in_leaf(const char *comm)
