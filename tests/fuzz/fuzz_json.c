@@ -83,7 +83,12 @@ static size_t read_character(const char **at, uint8_t out[4])
         memcpy(out, "\xef\xbf\xbd", 3);
         return 3;
     }
-    MUST(point < 0x80);
+    MUST(point < 0xa0);
+    if (point >= 0x80) {
+        out[0] = 0xc2;
+        out[1] = (uint8_t)point;
+        return 2;
+    }
     out[0] = (uint8_t)point;
     return 1;
 }
@@ -108,7 +113,7 @@ static void check_string(const uint8_t *data, size_t size)
     }
     MUST(!strcmp(at, "\""));
     for (at = json.text; *at; at++)
-        MUST((unsigned char)*at >= 0x20 && *at != 0x7f); /* no control byte as such */
+        MUST((unsigned char)*at >= 0x20 && *at != 0x7f && !(*at == (char)0xc2 && (unsigned char)at[1] < 0xa0)); /* no control as such */
     json_release(&json);
 }
 

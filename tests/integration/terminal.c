@@ -704,10 +704,10 @@ static bool ran_well(const char *stat)
 /* Each step that makes the terminal left out, while the kernel seems to say that it was done: the command does not run. */
 static void steps_that_lie(void **state)
 {
-    static const char *const lies[] = {"ioctl:retval=0:when=1",    "ioctl:retval=0:when=2",       "ioctl:retval=0:when=6",
-                                       "ioctl:retval=0:when=7",    "setsid:retval=1:when=1",   "dup2:retval=0:when=1",        "dup2:retval=1:when=2",
-                                       "dup2:retval=2:when=3",     "close_range:retval=0:when=1",
-                                       "recvfrom:retval=1:when=1", "recvmsg:retval=1:when=1"};
+    static const char *const lies[] = {
+        "ioctl:retval=0:when=1",  "ioctl:retval=0:when=2", "ioctl:retval=0:when=6", "ioctl:retval=0:when=7",       "setsid:retval=1:when=1",
+        "dup2:retval=0:when=1",   "dup2:retval=1:when=2",  "dup2:retval=2:when=3",  "close_range:retval=0:when=1", "recvfrom:retval=1:when=1",
+        "recvmsg:retval=1:when=1"};
     const char *trace = path_join(harness.tmp, "trace"), *out = path_join(harness.tmp, "out");
 
     (void)state;
@@ -716,8 +716,8 @@ static void steps_that_lie(void **state)
         return;
     }
     for (size_t i = 0; i < sizeof lies / sizeof *lies; i++) {
-        char *command = text_format("export ASAN_OPTIONS=detect_leaks=0; exec strace -f -o %s -e trace=%.*s -e inject=%s %s run -t --rootfs %s --cgroup-parent %s "
-                                    "--kill-after 0s -- cat /proc/self/stat < /dev/null > %s 2>&1",
+        char *command = text_format("export ASAN_OPTIONS=detect_leaks=0; exec strace -f -o %s -e trace=%.*s -e inject=%s "
+                                    "%s run -t --rootfs %s --cgroup-parent %s --kill-after 0s -- cat /proc/self/stat < /dev/null > %s 2>&1",
                                     trace, (int)strcspn(lies[i], ":"), lies[i], lies[i], harness.bivy, harness.rootfs, harness.parent, out);
         int status = system(command);
         if (!strstr(file_read(trace, NULL), "(INJECTED)"))
