@@ -55,7 +55,7 @@ bool terminal_serve(struct terminal *terminal);
 void terminal_typed(struct terminal *terminal, const char *keys, size_t count);
 /* Gives the terminal back and stops the process as Ctrl-Z does; once it is continued, and in the foreground, takes the terminal again. */
 void terminal_suspend(struct terminal *terminal);
-/* To be called again and again once the input has ended: the command reads an end of file, by line or not. */
+/* To be called again and again, every 100 ms or so, once the input has ended: the command reads an end of file, by line or not. */
 void terminal_end_input(struct terminal *terminal);
 /* The caller takes no more output: the command's session gets SIGHUP, as from a terminal that is gone. */
 void terminal_hang_up(struct terminal *terminal);

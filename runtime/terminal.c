@@ -24,7 +24,10 @@
 #define SLAVE_MAJOR 136 /* Documentation/admin-guide/devices.txt; minors have 20 bits */
 #define END_OF_FILE 4   /* Ctrl-D, where the terminal names no other */
 #define KILL_LINE 21    /* Ctrl-U: empties the line that is being edited */
-#define END_AGAIN ((uint64_t)500000000)
+#define MS ((uint64_t)1000000)
+#define END_AGAIN (500 * MS) /* by keys */
+#define END_NEXT (50 * MS)   /* by line: the next reader reads an end too */
+#define END_LEAST (20 * MS)  /* whatever the command does to the terminal meanwhile */
 
 static const char taken = 'M'; /* the supervisor's one word: it holds the master */
 
@@ -361,7 +364,8 @@ int terminal_receive(struct terminal *terminal, struct fault *fault)
 
 /* A terminal has no end of file, only a key for it, which counts where lines are read: so whenever nothing is left to read there. A shell
  * that edits lines itself reads keys one by one, and takes the same key for the end on an empty line, which another key makes it. What is
- * typed while the mode changes may be read either way, or be lost: so these come again, but not so often that they are a nuisance. */
+ * typed while the mode changes may be read either way, or be lost: so these come again. Never so fast that a command could keep the
+ * supervisor busy with it. */
 void terminal_end_input(struct terminal *terminal)
 {
     struct pollfd unread = {.fd = terminal->slave, .events = POLLIN};
@@ -371,9 +375,10 @@ void terminal_end_input(struct terminal *terminal)
     if (terminal->master < 0 || tcgetattr(terminal->master, &mode) < 0 || poll(&unread, 1, 0) != 0)
         return;
     bool by_line = mode.c_lflag & ICANON;
-    if (terminal->told && !by_line && !terminal->by_line && now - terminal->told < END_AGAIN)
+    uint64_t least = by_line != terminal->by_line ? END_LEAST : by_line ? END_NEXT : END_AGAIN;
+    if ((terminal->told && now - terminal->told < least) || (by_line && mode.c_cc[VEOF] == _POSIX_VDISABLE))
         return;
-    const char keys[] = {KILL_LINE, by_line && mode.c_cc[VEOF] != _POSIX_VDISABLE ? (char)mode.c_cc[VEOF] : END_OF_FILE};
+    const char keys[] = {KILL_LINE, by_line ? (char)mode.c_cc[VEOF] : END_OF_FILE};
     if (write(terminal->master, keys + by_line, sizeof keys - by_line) > 0) {
         terminal->told = now;
         terminal->by_line = by_line;

@@ -173,30 +173,47 @@ static void the_end_of_input(void **state)
     assert_int_equal(write(terminal.master, "last", 4), 4); /* a line without an end */
     terminal_end_input(&terminal);
     assert_int_equal(unread(&terminal, keys, sizeof keys), 4);
+    terminal_end_input(&terminal); /* at once: not again, whatever is read */
+    assert_int_equal(unread(&terminal, keys, sizeof keys), SIZE_MAX);
+    terminal.told = 1; /* long ago */
     terminal_end_input(&terminal);
+    terminal.told = 1;
     terminal_end_input(&terminal); /* one is waiting: no second */
     assert_int_equal(unread(&terminal, keys, sizeof keys), 0);
     assert_int_equal(unread(&terminal, keys, sizeof keys), SIZE_MAX);
+    terminal.told = 1;
     terminal_end_input(&terminal); /* whoever reads next finds it too */
     assert_int_equal(unread(&terminal, keys, sizeof keys), 0);
 
     tcgetattr(terminal.slave, &mode);
     mode.c_lflag &= ~(tcflag_t)(ICANON | ECHO);
     tcsetattr(terminal.slave, TCSANOW, &mode);
+    terminal.told = 1;
     terminal_end_input(&terminal);
     assert_int_equal(unread(&terminal, keys, sizeof keys), 2);
     assert_memory_equal(keys, "\025\004", 2);
     terminal_end_input(&terminal); /* not over and over */
     assert_int_equal(unread(&terminal, keys, sizeof keys), SIZE_MAX);
-    terminal.told = 1; /* long ago */
+    terminal.told = 1;
     terminal_end_input(&terminal);
     assert_int_equal(unread(&terminal, keys, sizeof keys), 2);
 
     mode.c_lflag |= ICANON;
     mode.c_cc[VEOF] = '!';
     tcsetattr(terminal.slave, TCSANOW, &mode);
+    terminal.told = 1;
     terminal_end_input(&terminal);
     assert_int_equal(unread(&terminal, keys, sizeof keys), 0);
+
+    mode.c_lflag |= ECHO;
+    mode.c_cc[VEOF] = _POSIX_VDISABLE; /* no key for it: none is typed, or its echo would be answered for ever */
+    tcsetattr(terminal.slave, TCSANOW, &mode);
+    terminal.told = 1;
+    struct pollfd echo = {.fd = terminal.master, .events = POLLIN};
+    while (poll(&echo, 1, 0) > 0)
+        assert_true(read(terminal.master, keys, sizeof keys) > 0);
+    terminal_end_input(&terminal);
+    assert_int_equal(poll(&echo, 1, 0), 0);
     terminal_hang_up(&terminal);
     terminal_end_input(&terminal); /* harmless */
     assert_true(terminal.master < 0 && terminal.slave < 0);
