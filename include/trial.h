@@ -65,6 +65,7 @@ enum mend trial_mend(const struct trial *trial, int error, enum mend other);
 /* In a trial: what a run without a workspace would be decided to be. cgroup: with its cgroup parent. Facts and plan live as long as
  * the process. 0 or -errno with *fault. */
 struct draft {
+    struct spec spec;
     struct facts facts;
     struct plan plan;
 };

@@ -169,7 +169,7 @@ int trial_run(struct trial *trial, trial_work *work, uint64_t deadline)
 int trial_draft(struct trial *trial, bool cgroup, struct draft *draft, struct fault *fault)
 {
     static char *const command[] = {(char *)(uintptr_t) "/bin/true", NULL};
-    struct spec *spec = trial_room(sizeof *spec);
+    struct spec *spec = &draft->spec;
     int result;
 
     *spec = *trial->spec;
