@@ -89,6 +89,7 @@ size_t summary_make(const struct spec *spec, const struct plan *plan, const stru
 {
     struct page page = {.lines = lines};
     struct hint hints[HINTS_MOST];
+    char kept[UNITS_TIME_TEXT];
     bool well = all_well(plan, outcome);
 
     if (!plan && outcome->kind != OUTCOME_SETUP_FAILED)
@@ -106,6 +107,8 @@ size_t summary_make(const struct spec *spec, const struct plan *plan, const stru
     }
     if (outcome->autopsy && outcome->autopsy->processes > MOST_TOLD)
         add(&page, TONE_PLAIN, "  and %u more", outcome->autopsy->processes - MOST_TOLD);
+    if (outcome->kept && plan)
+        add(&page, TONE_HINT, "  kept for %s: bivy enter %s", units_show_time(outcome->kept, kept), plan->id);
     if (outcome->residue[0])
         add(&page, TONE_BAD, "  left behind: %s", outcome->residue);
     return page.count;
