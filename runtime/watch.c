@@ -130,7 +130,8 @@ static void on_ready(void *data)
     tell_stages(watch, by);
     for (size_t i = 0; i < sizeof back->caps / sizeof back->caps[0]; i++)
         capabilities |= back->caps[i];
-    snprintf(text, sizeof text, "the gate passed: uid %u, %s, no_new_privs %u, seccomp mode %u, %u mounts, %u descriptors, %u processor%s; %.300s starts",
+    snprintf(text, sizeof text,
+             "the gate passed: uid %u, %s, no_new_privs %u, seccomp mode %u, %u mounts, %u descriptors, %u processor%s; %.300s starts",
              back->uid, capabilities ? "capabilities" : "no capability", back->no_new_privs, back->seccomp, back->mounts, back->descriptors,
              back->processors, back->processors == 1 ? "" : "s", watch->plan->argv ? watch->plan->argv[0] : "the command");
     tell(watch, watch->outcome->ready_at, text, by);

@@ -280,7 +280,8 @@ static size_t told(const struct result *result, const char *mark)
 
 static void the_setup_is_told_before_the_command_speaks(void **state)
 {
-    static const char *const order[] = {"options read", "rootfs found and checked: ", "cgroup leaf made: ", "first process made", "user and group taken",
+    static const char *const order[] = {"options read", "rootfs found and checked: ", "cgroup leaf made: ", "first process made",
+                                        "user and group taken",
                                         "/proc mounted", "root changed", "filter loaded",
                                         "the gate passed: uid 1000, no capability, no_new_privs 1, seccomp mode 2, "};
     const struct result *result = RUN(HOW(0), "--verbose", "--", "sh", "-c", "echo mark >&2; echo out");
