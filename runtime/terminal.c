@@ -53,11 +53,17 @@ static bool in_background(void)
     return group >= 0 && group != getpgrp();
 }
 
-/* What a shell without job control left ignored would let a background process take the terminal. */
+/* What a caller left ignored or blocked would let a background process take the terminal. */
 static void stop_as_usual(void)
 {
+    sigset_t stops;
+
     signal(SIGTTOU, SIG_DFL);
     signal(SIGTTIN, SIG_DFL);
+    sigemptyset(&stops);
+    sigaddset(&stops, SIGTTOU);
+    sigaddset(&stops, SIGTTIN);
+    sigprocmask(SIG_UNBLOCK, &stops, NULL);
 }
 
 void terminal_foreground(bool interactive)

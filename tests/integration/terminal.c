@@ -24,6 +24,7 @@ struct desk {
     int master, slave;
     char *name;
     bool shell, background; /* a shell of the test's between terminal and bivy, that starts it in the background */
+    bool deaf;              /* the job begins with its stop signals ignored and blocked */
     bool strange;           /* not the user's own: it cannot be opened anew */
     struct termios before;
     char *screen;
@@ -74,6 +75,13 @@ static void be_shell(const struct desk *desk, int terminal)
         signal(SIGUSR1, SIG_DFL);
         signal(SIGUSR2, SIG_DFL);
         sigprocmask(SIG_SETMASK, &none, NULL);
+        if (desk->deaf) {
+            signal(SIGTTOU, SIG_IGN);
+            signal(SIGTTIN, SIG_IGN);
+            sigaddset(&asked, SIGTTOU);
+            sigaddset(&asked, SIGTTIN);
+            sigprocmask(SIG_BLOCK, &asked, NULL);
+        }
         return;
     }
     signal(SIGTTOU, SIG_IGN);
@@ -505,11 +513,10 @@ static pid_t job_of(const struct desk *desk)
     return (pid_t)atoi(text);
 }
 
-static void the_background_waits(void **state)
+static void wait_in_background(bool deaf)
 {
-    struct desk *desk = DESK(.shell = true, .background = true);
+    struct desk *desk = DESK(.shell = true, .background = true, .deaf = deaf);
 
-    (void)state;
     ON(desk, "-it", "--timeout", "20s", "--", "sh", "-c", "echo up; read -r word; echo got $word");
     type(desk, "for the shell\r"); /* a line that bivy must not eat */
     expect_job(desk, text_format("stopped %d\n", SIGTTOU));
@@ -521,6 +528,13 @@ static void the_background_waits(void **state)
     expect(desk, "up\r\n");
     expect(desk, "got for the shell\r\n");
     CHECK_WELL(leave(desk));
+}
+
+static void the_background_waits(void **state)
+{
+    (void)state;
+    wait_in_background(false);
+    wait_in_background(true);
 }
 
 static void stopped_and_continued(void **state)
