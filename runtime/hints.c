@@ -85,10 +85,20 @@ static void on_cpu(struct list *list)
                                                              : "no matter, unless it must be faster: --cpus");
 }
 
+static const char *times(uint64_t count, char text[32])
+{
+    if (count == 1)
+        return "once";
+    snprintf(text, 32, "%llu times", (unsigned long long)count);
+    return text;
+}
+
 static void on_pids(struct list *list)
 {
-    say(list, "pids", "%llu times a new process or thread was refused at the limit of %llu: start fewer at a time (make -j2, a smaller pool), or "
-        "raise --pids", (unsigned long long)list->outcome->readings.pids_denied, (unsigned long long)list->plan->pids);
+    char often[32];
+
+    say(list, "pids", "a new process or thread was refused %s, at the limit of %llu: start fewer at a time (make -j2, a smaller pool), or "
+        "raise --pids", times(list->outcome->readings.pids_denied, often), (unsigned long long)list->plan->pids);
 }
 
 /* Of what the processes were doing, the one thing that says most about why it took so long. NULL: nothing does. */
@@ -232,13 +242,13 @@ static void on_exit(struct list *list)
 static void on_explain(struct list *list)
 {
     const struct outcome *outcome = list->outcome;
-    char text[300];
+    char text[300], often[32];
 
     if (explain_hint_network(outcome->explain, text, sizeof text))
         say(list, "network", "%s", text);
     else if (outcome->have_unreachable && outcome->unreachable > 0)
-        say(list, "network", "%llu times something was to be sent and there was no route: the network is off by design; put what is needed into "
-            "the rootfs or the workspace (--explain lists who wanted to reach whom)", (unsigned long long)outcome->unreachable);
+        say(list, "network", "something was to be sent %s and there was no route: the network is off by design; put what is needed into "
+            "the rootfs or the workspace (--explain lists who wanted to reach whom)", times(outcome->unreachable, often));
     if (explain_hint_refused(outcome->explain, text, sizeof text))
         say(list, "syscall", "%s", text);
 }

@@ -118,6 +118,12 @@ def gist(part):
             "truncated": part.get("stdout", {}).get("truncated")}
 
 
+def json_block(part):
+    """One line a key."""
+    lines = ",\n".join(f"  {json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}" for key, value in part.items())
+    return f"```json\n{{\n{lines}\n}}\n```\n"
+
+
 def wrapped(text):
     return textwrap.fill(text, 128, break_long_words=False, break_on_hyphens=False)
 
@@ -128,20 +134,20 @@ def page():
         record, status = run(words)
         if status != record["bivy_exit"]:
             raise RuntimeError(f"{words}: status {status}, record {record['bivy_exit']}")
-        lines = ",\n".join(f"  {json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}" for key, value in shown(record, more).items())
-        yield (f"\n## {title}\n" if title else "") + f"\n```console\n$ bivy run {words}\n```\n```json\n{{\n{lines}\n}}\n```\n\n{wrapped(meaning)}\n"
+        yield (f"\n## {title}\n" if title else "") + f"\n```console\n$ bivy run {words}\n```\n{json_block(shown(record, more))}\n{wrapped(meaning)}\n"
     yield STUCK
 
 
-def written():
+def written(document=DOCUMENT):
     """{words: what the page shows}"""
-    with open(DOCUMENT, encoding="utf-8") as file:
+    with open(document, encoding="utf-8") as file:
         text = file.read()
     blocks = re.findall(r"```console\n\$ bivy run ([^\n]*)\n```\n```json\n(.*?)\n```", text, re.DOTALL)
     return {words: json.loads(shows) for words, shows in blocks}
 
 
-def main():
+def excuse():
+    """The exit status where this cannot run, which is said; None where it can."""
     for name in "BIVY", "BIVY_ROOTFS":
         if not os.path.exists(os.environ.get(name, "")):
             print(f"Bail out! {name}: run this with meson test")
@@ -149,6 +155,13 @@ def main():
     if os.geteuid() != 0:
         print("1..0 # SKIP not root, and no delegated cgroup is known here")
         return 0
+    return None
+
+
+def main():
+    status = excuse()
+    if status is not None:
+        return status
     if sys.argv[1:] == ["--write"]:
         text = "".join(page())
         with open(DOCUMENT, "w", encoding="utf-8") as file:
