@@ -182,7 +182,9 @@ void init_attend(pid_t command, int up, int lifeline, int signals)
 {
     int status = 0;
 
-    settle(up, lifeline, signals, "bivy-enter"); /* it does not die with its parent (child.c), but sees the lifeline's end */
+    /* It does not die with its parent (child.c), but sees the lifeline's end. It is outside the pid namespace: never kill(-1) here, which
+     * would be every process of the user's. */
+    settle(up, lifeline, signals, "bivy-enter");
     while (!reap(command, &status)) {
         struct pollfd fds[] = {{.fd = lifeline, .events = POLLIN}, {.fd = signals, .events = POLLIN}};
         char byte;

@@ -471,6 +471,37 @@ static void nothing_of_the_host_comes_in(void **state)
     }
 }
 
+/* The same binary with one step left out: nothing runs. Without this the test above could not fail. */
+static void a_join_that_leaves_something_out_is_refused(void **state)
+{
+    static const char *const steps[] = {"user", "mnt", "pid", "net", "ipc", "uts", "cgroup", "ids", "rlimits", "capabilities",
+                                        "bounding", "nnp", "seccomp", "close", "session"};
+    const char *whole = harness.bivy, *weakened = getenv("BIVY_WEAKENED");
+    struct session *session = start_waiting(HOW(0), NULL);
+    const struct result *result;
+    const char *id = only_id();
+
+    (void)state;
+    if (!weakened || access(weakened, X_OK))
+        harness_fail("BIVY_WEAKENED must name the weakened bivy");
+    harness.bivy = weakened;
+    result = ENTER(id, "echo", "ran");
+    bool ran = result->status == 0 && !strcmp(result->out, "ran\n"), refused = true;
+    for (size_t i = 0; i < sizeof steps / sizeof *steps && ran && refused; i++) {
+        const char *const env[] = {text_format("BIVY_WEAKEN=%s", steps[i]), NULL};
+        if (harness.user && !strcmp(steps[i], "ids"))
+            continue; /* an ordinary user has the sandbox's ids as soon as he is in its user namespace */
+        result = RUN(HOW(.verb = "enter", .env = env), "--cgroup-parent", harness.parent, id, "--", "echo", "ran");
+        refused = result->status == 125 && !*result->out;
+        if (!refused)
+            fprintf(stderr, "left out: %s\n", steps[i]);
+    }
+    harness.bivy = whole;
+    CHECK(result, ran && refused);
+    session_kill(session, SIGTERM);
+    CHECK_ENDED(session_finish(session), "cancelled", 128 + SIGTERM);
+}
+
 /* A sandbox at its limit lets nobody in, and says so. */
 static void a_full_sandbox_says_so(void **state)
 {
@@ -610,6 +641,7 @@ int main(int argc, char **argv)
         TEST(who_entered_dies_with_his_enter),
         TEST(who_entered_dies_with_the_sandbox),
         TEST(nothing_of_the_host_comes_in),
+        TEST(a_join_that_leaves_something_out_is_refused),
         TEST(a_full_sandbox_says_so),
         TEST(a_failed_sandbox_stays),
         TEST(what_went_well_is_not_kept),
