@@ -47,7 +47,9 @@ static char **split(char *text, size_t length)
     for (size_t i = 0; i < length; i++)
         count += text[i] == '\0';
     words = calloc(count + 2, sizeof *words);
-    for (size_t i = 0; words && i < length; i += strlen(text + i) + 1)
+    if (!words)
+        return NULL;
+    for (size_t i = 0; i < length; i += strlen(text + i) + 1)
         words[at++] = text + i;
     return words;
 }

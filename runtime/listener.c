@@ -204,7 +204,7 @@ static int last_number(const char *status, const char *name)
 
     while (line && end && (line = strpbrk(line, "\t ")) && line < end) {
         line++;
-        number = atoi(line);
+        number = (int)strtol(line, NULL, 10);
     }
     return number;
 }

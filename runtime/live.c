@@ -171,7 +171,7 @@ static pid_t find_keeper(const struct live *live, bool *named_so)
 
     snprintf(wanted, sizeof wanted, "%s%s", LIVE_KEEPER, live->id);
     while (sys_next_name(&names, &name) > 0) {
-        pid_t pid = (pid_t)atoi(name);
+        pid_t pid = (pid_t)strtol(name, NULL, 10);
         if (pid <= 0 || !named(pid, wanted))
             continue;
         int held = holds(pid, live->leaf);

@@ -186,9 +186,30 @@ static void look_after(const struct spec *spec, struct host *host, struct outcom
         outcome->trouble = TROUBLE_FULL;
 }
 
-static void undo(struct host *host, struct outcome *outcome);
-
 enum { KEEPS = POLICY_NAMESPACES + 2 * CONTROLLER_COUNT + 7 };
+
+/* Ends what is left of the sandbox and removes the leaf, or says in the outcome what would not go. */
+static void end_leaf(struct host *host, struct outcome *outcome)
+{
+    int result;
+
+    launch_release(&host->launched); /* pid 1, should it live, sees the lifeline end */
+    if (!host->leaf)
+        return;
+    if (host->plan.workspace && host->plan.workspace->may_block && outcome->trouble != TROUBLE_IO_STUCK &&
+        outcome->kind != OUTCOME_STUCK)
+        cgroup_reclaim(&host->cgroup);
+    if (outcome->kind == OUTCOME_STUCK || outcome->kind == OUTCOME_SETUP_FAILED || cgroup_populated(&host->cgroup))
+        cgroup_kill(&host->cgroup);
+    streams_collect();
+    /* What is stuck will not go within any time that a caller would wait. */
+    result = cgroup_remove(&host->cgroup, sys_now() + (outcome->trouble == TROUBLE_IO_STUCK ? 0 : 300 * MS));
+    if (result < 0)
+        snprintf(outcome->residue, sizeof outcome->residue, "cgroup leaf %.180s: %s; bivy clean removes it later",
+                 host->cgroup.path, errno_name(-result));
+    cgroup_close(&host->cgroup);
+    host->leaf = false;
+}
 
 /* Leaves the sandbox that failed to a keeper, which undoes what is left to undo when its time is up. What cannot be kept goes now. */
 static void keep(struct host *host, struct outcome *outcome)
@@ -209,8 +230,7 @@ static void keep(struct host *host, struct outcome *outcome)
     outcome->kept_until = (int64_t)wall.tv_sec * 1000000000 + wall.tv_nsec + (int64_t)outcome->kept;
     pid_t pid = keeper_fork(&keeper);
     if (pid == 0) {
-        outcome->kept = 0;
-        undo(host, outcome);
+        end_leaf(host, outcome);
         _exit(0);
     }
     if (pid < 0) {
@@ -222,29 +242,11 @@ static void keep(struct host *host, struct outcome *outcome)
     host->leaf = false;
 }
 
-/* Ends what is left of the sandbox and removes the leaf, or says in the outcome what would not go. */
 static void undo(struct host *host, struct outcome *outcome)
 {
-    int result;
-
     if (outcome->kept && host->leaf)
         keep(host, outcome);
-    launch_release(&host->launched); /* pid 1, should it live, sees the lifeline end */
-    if (!host->leaf)
-        return;
-    if (host->plan.workspace && host->plan.workspace->may_block && outcome->trouble != TROUBLE_IO_STUCK &&
-        outcome->kind != OUTCOME_STUCK)
-        cgroup_reclaim(&host->cgroup);
-    if (outcome->kind == OUTCOME_STUCK || outcome->kind == OUTCOME_SETUP_FAILED || cgroup_populated(&host->cgroup))
-        cgroup_kill(&host->cgroup);
-    streams_collect();
-    /* What is stuck will not go within any time that a caller would wait. */
-    result = cgroup_remove(&host->cgroup, sys_now() + (outcome->trouble == TROUBLE_IO_STUCK ? 0 : 300 * MS));
-    if (result < 0)
-        snprintf(outcome->residue, sizeof outcome->residue, "cgroup leaf %.180s: %s; bivy clean removes it later",
-                 host->cgroup.path, errno_name(-result));
-    cgroup_close(&host->cgroup);
-    host->leaf = false;
+    end_leaf(host, outcome);
 }
 
 /* What the child wrote into the shared page, where it may be read without the child: numbers, bounded by their own array. */

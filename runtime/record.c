@@ -85,7 +85,7 @@ static void write_isolation(struct json *json, const struct plan *plan, const st
     const struct readback *seen = &outcome->readback;
     char text[32];
 
-    if (!outcome->ready) {
+    if (!outcome->ready || !plan) {
         json_null(json, "isolation");
         return;
     }
