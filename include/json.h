@@ -24,6 +24,10 @@ void json_bytes(struct json *json, const char *name, const char *value, size_t l
 void json_number(struct json *json, const char *name, uint64_t value);
 void json_signed(struct json *json, const char *name, int64_t value);
 void json_thousandths(struct json *json, const char *name, uint64_t value); /* 1937 -> 1.937 */
+/* The same, or null where it is not known; ns as milliseconds. */
+void json_known(struct json *json, const char *name, bool known, uint64_t value);
+void json_known_thousandths(struct json *json, const char *name, bool known, uint64_t value);
+void json_known_ms(struct json *json, const char *name, bool known, uint64_t ns);
 void json_bool(struct json *json, const char *name, bool value);
 /* Length of the well-formed UTF-8 sequence at bytes (RFC 3629), 0 if there is none. */
 size_t json_utf8(const char *bytes, size_t left);

@@ -44,22 +44,6 @@ static void write_bytes(struct json *json, const char *name, const char *value)
         json_null(json, name);
 }
 
-static void write_number(struct json *json, const char *name, bool known, uint64_t value)
-{
-    if (known)
-        json_number(json, name, value);
-    else
-        json_null(json, name);
-}
-
-static void write_ms(struct json *json, const char *name, bool known, uint64_t ns)
-{
-    if (known)
-        json_thousandths(json, name, ns / 1000);
-    else
-        json_null(json, name);
-}
-
 static void write_command(struct json *json, const struct autopsy_process *process)
 {
     if (process->command_length == 0) {
@@ -78,7 +62,7 @@ static void write_command(struct json *json, const struct autopsy_process *proce
 static void write_end(struct json *json, const struct autopsy_end *end)
 {
     json_open(json, NULL, '{');
-    write_number(json, "fd", end->fd >= 0, (uint64_t)end->fd);
+    json_known(json, "fd", end->fd >= 0, (uint64_t)end->fd);
     json_string(json, "is", autopsy_kind_name(end->is));
     write_bytes(json, "path", end->path);
     json_open(json, "with", '[');
@@ -93,8 +77,8 @@ static void write_process(struct json *json, const struct autopsy_process *proce
     char state[2] = {process->state, '\0'};
 
     json_open(json, NULL, '{');
-    write_number(json, "pid", process->pid != 0, process->pid);
-    write_number(json, "ppid", process->parent != 0, process->parent);
+    json_known(json, "pid", process->pid != 0, process->pid);
+    json_known(json, "ppid", process->parent != 0, process->parent);
     json_bytes(json, "name", process->name, strlen(process->name));
     write_command(json, process);
     json_string(json, "state", state);
@@ -105,8 +89,8 @@ static void write_process(struct json *json, const struct autopsy_process *proce
         write_end(json, &process->on[i]);
     json_close(json, ']');
     write_bytes(json, "channel", process->channel);
-    write_ms(json, "cpu_ms", process->timed, process->cpu);
-    write_ms(json, "age_ms", process->timed, process->age);
+    json_known_ms(json, "cpu_ms", process->timed, process->cpu);
+    json_known_ms(json, "age_ms", process->timed, process->age);
     json_number(json, "threads", process->threads);
     json_close(json, '}');
 }

@@ -165,6 +165,27 @@ void json_thousandths(struct json *json, const char *name, uint64_t value)
     put_text(json, text);
 }
 
+void json_known(struct json *json, const char *name, bool known, uint64_t value)
+{
+    if (known)
+        json_number(json, name, value);
+    else
+        json_null(json, name);
+}
+
+void json_known_thousandths(struct json *json, const char *name, bool known, uint64_t value)
+{
+    if (known)
+        json_thousandths(json, name, value);
+    else
+        json_null(json, name);
+}
+
+void json_known_ms(struct json *json, const char *name, bool known, uint64_t ns)
+{
+    json_known_thousandths(json, name, known, ns / 1000);
+}
+
 void json_bool(struct json *json, const char *name, bool value)
 {
     begin(json, name);

@@ -73,14 +73,6 @@ bool ledger_hit(enum ledger limit, const struct plan *plan, const struct outcome
     return false;
 }
 
-static void write_known(struct json *json, const char *name, bool known, uint64_t value)
-{
-    if (known)
-        json_number(json, name, value);
-    else
-        json_null(json, name);
-}
-
 static void write_memory(struct json *json, const struct spec *spec, const struct outcome *outcome)
 {
     static const char *const moments[] = {[MOMENT_END] = "end", [MOMENT_SAMPLE] = "sample", [MOMENT_LIMIT] = "limit"};
@@ -88,11 +80,11 @@ static void write_memory(struct json *json, const struct spec *spec, const struc
     const struct usage *usage = &outcome->usage;
 
     json_open(json, "memory", '{');
-    write_known(json, "limit_bytes", ledger_enforced(outcome, LIMIT_MEMORY), spec->memory);
-    write_known(json, "peak_bytes", outcome->have_readings && readings->have_peak, readings->memory_peak);
-    write_known(json, "oom_kills", ledger_enforced(outcome, LIMIT_MEMORY), readings->oom_kills);
+    json_known(json, "limit_bytes", ledger_enforced(outcome, LIMIT_MEMORY), spec->memory);
+    json_known(json, "peak_bytes", outcome->have_readings && readings->have_peak, readings->memory_peak);
+    json_known(json, "oom_kills", ledger_enforced(outcome, LIMIT_MEMORY), readings->oom_kills);
     json_string(json, "oom_victim", outcome->victim.name[0] ? outcome->victim.name : NULL);
-    write_known(json, "oom_victim_bytes", outcome->victim.bytes > 0, outcome->victim.bytes);
+    json_known(json, "oom_victim_bytes", outcome->victim.bytes > 0, outcome->victim.bytes);
     if (usage->moment) {
         json_open(json, "parts", '{');
         json_string(json, "moment", moments[usage->moment]);
@@ -113,21 +105,12 @@ static void write_cpu(struct json *json, const struct spec *spec, const struct o
     bool known = outcome->have_readings;
 
     json_open(json, "cpu", '{');
-    if (ledger_enforced(outcome, LIMIT_CPU))
-        json_thousandths(json, "limit", spec->cpu);
-    else
-        json_null(json, "limit");
-    if (known && readings->have_cpu)
-        json_thousandths(json, "used_ms", (readings->cpu_user + readings->cpu_system) / 1000);
-    else
-        json_null(json, "used_ms");
-    write_known(json, "periods", known && readings->have_throttled, readings->periods);
-    write_known(json, "throttled_periods", known && readings->have_throttled, readings->throttled_periods);
-    if (known && readings->have_throttled)
-        json_thousandths(json, "throttled_share",
-                         readings->periods ? readings->throttled_periods * 1000 / readings->periods : 0);
-    else
-        json_null(json, "throttled_share");
+    json_known_thousandths(json, "limit", ledger_enforced(outcome, LIMIT_CPU), spec->cpu);
+    json_known_ms(json, "used_ms", known && readings->have_cpu, readings->cpu_user + readings->cpu_system);
+    json_known(json, "periods", known && readings->have_throttled, readings->periods);
+    json_known(json, "throttled_periods", known && readings->have_throttled, readings->throttled_periods);
+    json_known_thousandths(json, "throttled_share", known && readings->have_throttled,
+                           readings->periods ? readings->throttled_periods * 1000 / readings->periods : 0);
     json_close(json, '}');
 }
 
@@ -143,16 +126,16 @@ void ledger_write(struct json *json, const struct spec *spec, const struct outco
     write_cpu(json, spec, outcome);
 
     json_open(json, "pids", '{');
-    write_known(json, "limit", ledger_enforced(outcome, LIMIT_PIDS), spec->pids);
-    write_known(json, "peak", known && readings->have_pids_peak, readings->pids_peak);
-    write_known(json, "denied", known && readings->have_pids, readings->pids_denied);
+    json_known(json, "limit", ledger_enforced(outcome, LIMIT_PIDS), spec->pids);
+    json_known(json, "peak", known && readings->have_pids_peak, readings->pids_peak);
+    json_known(json, "denied", known && readings->have_pids, readings->pids_denied);
     json_close(json, '}');
 
     json_open(json, "scratch", '{');
-    write_known(json, "limit_bytes", plan, spec->scratch);
-    write_known(json, "used_bytes", have_scratch, scratch);
-    write_known(json, "limit_inodes", plan, spec->scratch_inodes);
-    write_known(json, "used_inodes", seen, ended->scratch_inodes);
+    json_known(json, "limit_bytes", plan, spec->scratch);
+    json_known(json, "used_bytes", have_scratch, scratch);
+    json_known(json, "limit_inodes", plan, spec->scratch_inodes);
+    json_known(json, "used_inodes", seen, ended->scratch_inodes);
     if (have_scratch && plan)
         json_bool(json, "full", ledger_hit(LEDGER_SCRATCH, plan, outcome));
     else
@@ -161,11 +144,11 @@ void ledger_write(struct json *json, const struct spec *spec, const struct outco
 
     json_open(json, "open_files", '{');
     json_number(json, "limit", spec->open_files);
-    write_known(json, "peak", outcome->open_files > 0, outcome->open_files);
+    json_known(json, "peak", outcome->open_files > 0, outcome->open_files);
     json_close(json, '}');
 
     json_open(json, "file_size", '{');
-    write_known(json, "limit_bytes", spec->file_size != SPEC_UNLIMITED, spec->file_size);
+    json_known(json, "limit_bytes", spec->file_size != SPEC_UNLIMITED, spec->file_size);
     json_close(json, '}');
 }
 

@@ -164,22 +164,6 @@ int listing_text(const struct listing_row *rows, size_t count, char **text)
     return 0;
 }
 
-static void write_known(struct json *json, const char *name, bool known, uint64_t value)
-{
-    if (known)
-        json_number(json, name, value);
-    else
-        json_null(json, name);
-}
-
-static void write_thousandths(struct json *json, const char *name, bool known, uint64_t value)
-{
-    if (known)
-        json_thousandths(json, name, value);
-    else
-        json_null(json, name);
-}
-
 static void write_command(struct json *json, const struct listing_row *row)
 {
     if (row->command_length == 0) {
@@ -203,25 +187,25 @@ static void write_row(struct json *json, const struct listing_row *row)
     json_string(json, "id", row->live.id);
     json_string(json, "state", listing_state_name(row->live.state));
     json_thousandths(json, "age_seconds", row->live.age / 1000000);
-    write_thousandths(json, "kept_seconds", row->have_left, row->left / 1000000);
+    json_known_thousandths(json, "kept_seconds", row->have_left, row->left / 1000000);
     json_number(json, "uid", row->live.owner);
     json_string(json, "user", row->user[0] ? row->user : NULL);
-    write_known(json, "host_uid", row->have_host, row->host_uid);
-    write_known(json, "supervisor", row->live.holder > 0, (uint64_t)row->live.holder);
-    write_known(json, "pid", row->live.init > 0, (uint64_t)row->live.init);
+    json_known(json, "host_uid", row->have_host, row->host_uid);
+    json_known(json, "supervisor", row->live.holder > 0, (uint64_t)row->live.holder);
+    json_known(json, "pid", row->live.init > 0, (uint64_t)row->live.init);
     json_string(json, "workspace", row->workspace[0] ? row->workspace : NULL);
     write_command(json, row);
     json_open(json, "memory", '{');
-    write_known(json, "used_bytes", usage->have_memory, usage->memory);
-    write_known(json, "limit_bytes", usage->have_memory_limit, usage->memory_limit);
+    json_known(json, "used_bytes", usage->have_memory, usage->memory);
+    json_known(json, "limit_bytes", usage->have_memory_limit, usage->memory_limit);
     json_close(json, '}');
     json_open(json, "cpu", '{');
-    write_thousandths(json, "used_ms", usage->have_cpu, usage->cpu / 1000);
-    write_thousandths(json, "limit", usage->have_cpu_limit, usage->cpu_limit);
+    json_known_thousandths(json, "used_ms", usage->have_cpu, usage->cpu / 1000);
+    json_known_thousandths(json, "limit", usage->have_cpu_limit, usage->cpu_limit);
     json_close(json, '}');
     json_open(json, "pids", '{');
-    write_known(json, "used", usage->have_pids, usage->pids);
-    write_known(json, "limit", usage->have_pids_limit, usage->pids_limit);
+    json_known(json, "used", usage->have_pids, usage->pids);
+    json_known(json, "limit", usage->have_pids_limit, usage->pids_limit);
     json_close(json, '}');
     json_close(json, '}');
 }

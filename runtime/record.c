@@ -28,23 +28,6 @@ static void write_time(struct json *json, const char *name, int64_t wall)
     json_string(json, name, text);
 }
 
-/* ns as milliseconds with three decimals, or null. */
-static void write_ms(struct json *json, const char *name, bool known, uint64_t ns)
-{
-    if (known)
-        json_thousandths(json, name, ns / 1000);
-    else
-        json_null(json, name);
-}
-
-static void write_known(struct json *json, const char *name, bool known, uint64_t value)
-{
-    if (known)
-        json_number(json, name, value);
-    else
-        json_null(json, name);
-}
-
 static void write_error(struct json *json, const struct outcome *outcome)
 {
     const struct fault *fault = &outcome->fault;
@@ -132,14 +115,14 @@ static void write_workspace(struct json *json, const struct spec *spec, const st
     json_string(json, "path", place ? place->path : spec->workspace ? spec->workspace : spec->workspace_root);
     json_string(json, "user_id", spec->user_id);
     json_string(json, "fstype", place && place->fstype[0] ? place->fstype : NULL);
-    write_known(json, "owner_uid", place, place ? place->uid : 0);
-    write_known(json, "owner_gid", place, place ? place->gid : 0);
-    write_ms(json, "check_ms", place, place ? place->checked_ns : 0);
+    json_known(json, "owner_uid", place, place ? place->uid : 0);
+    json_known(json, "owner_gid", place, place ? place->gid : 0);
+    json_known_ms(json, "check_ms", place, place ? place->checked_ns : 0);
     json_string(json, "error", trouble_name(outcome->trouble));
     if (outcome->sync.asked) {
         json_open(json, "sync", '{');
         json_number(json, "files", outcome->sync.files);
-        write_ms(json, "ms", true, outcome->sync.ns);
+        json_known_ms(json, "ms", true, outcome->sync.ns);
         json_string(json, "errno", errno_name(outcome->sync.error));
         json_close(json, '}');
     } else {
@@ -155,12 +138,12 @@ static void write_times(struct json *json, const struct spec *spec, const struct
 
     json_open(json, "times", '{');
     write_time(json, "started", outcome->started_wall);
-    write_ms(json, "setup_ms", outcome->ran, outcome->ready_at - outcome->started);
-    write_ms(json, "wall_ms", outcome->ran && outcome->ended_at, outcome->ended_at - outcome->ready_at);
-    write_ms(json, "cpu_user_ms", known && readings->have_cpu, readings->cpu_user);
-    write_ms(json, "cpu_system_ms", known && readings->have_cpu, readings->cpu_system);
-    write_ms(json, "throttled_ms", known && readings->have_throttled, readings->throttled);
-    write_ms(json, "timeout_ms", true, spec->timeout);
+    json_known_ms(json, "setup_ms", outcome->ran, outcome->ready_at - outcome->started);
+    json_known_ms(json, "wall_ms", outcome->ran && outcome->ended_at, outcome->ended_at - outcome->ready_at);
+    json_known_ms(json, "cpu_user_ms", known && readings->have_cpu, readings->cpu_user);
+    json_known_ms(json, "cpu_system_ms", known && readings->have_cpu, readings->cpu_system);
+    json_known_ms(json, "throttled_ms", known && readings->have_throttled, readings->throttled);
+    json_known_ms(json, "timeout_ms", true, spec->timeout);
     json_close(json, '}');
 }
 
@@ -208,8 +191,8 @@ void record_write(struct json *json, const struct spec *spec, const struct plan 
     json_string(json, "bivy", BIVY_VERSION);
     json_string(json, "id", plan ? plan->id : NULL);
     json_string(json, "outcome", outcome_name(outcome->kind));
-    write_known(json, "exit_code", exited, exited ? (uint64_t)WEXITSTATUS(outcome->wait_status) : 0);
-    write_known(json, "signal", signaled, signaled ? (uint64_t)WTERMSIG(outcome->wait_status) : 0);
+    json_known(json, "exit_code", exited, exited ? (uint64_t)WEXITSTATUS(outcome->wait_status) : 0);
+    json_known(json, "signal", signaled, signaled ? (uint64_t)WTERMSIG(outcome->wait_status) : 0);
     json_string(json, "signal_name", signaled ? outcome_signal_name(WTERMSIG(outcome->wait_status), text) : NULL);
     json_number(json, "bivy_exit", (uint64_t)outcome_status(outcome));
     write_error(json, outcome);

@@ -12,7 +12,9 @@ import subprocess
 import sys
 import tempfile
 
-from outcomes import CHECKOUT, PATIENCE, excuse, json_block, wrapped, written
+sys.dont_write_bytecode = True
+from outcomes import CHECKOUT, PATIENCE, json_block, serve, wrapped  # noqa: E402
+from tap import verdict  # noqa: E402
 
 DOCUMENT = os.path.join(CHECKOUT, "docs", "EXPLAINED.md")
 
@@ -114,31 +116,16 @@ def page():
                f"```text\n{people}\n```\n\n**What to change:** {wrapped(change)}\n")
 
 
-def main():
-    status = excuse()
-    if status is not None:
-        return status
-    if sys.argv[1:] == ["--write"]:
-        text = "".join(page())
-        with open(DOCUMENT, "w", encoding="utf-8") as file:
-            file.write(text)
-        return 0
-    shows = written(DOCUMENT)
-    print(f"1..{len(CASES) + 1}")
-    for number, (_, words, more, needed, _) in enumerate(CASES, 1):
+def check(text, shows):
+    for _, words, more, needed, _ in CASES:
         record, said = run(words)
         part = shown(record, more)
         seen, page_has, missing = gist(part), gist(shows[words]) if words in shows else None, lacking(part, said, needed)
-        good = seen == page_has and not missing
-        print(f"{'ok' if good else 'not ok'} {number} - {words}")
-        if not good:
-            print(f"# seen {seen}\n# page {page_has}\n# lacking {missing}\n# {part['hints']}\n# tests/examples/explained.py --write")
-    with open(DOCUMENT, encoding="utf-8") as file:
-        text = file.read()
-    good = text.startswith(HEAD) and all(wrapped(change) in text for *_, change in CASES) and len(shows) == len(CASES) == 10
-    print(f"{'ok' if good else 'not ok'} {len(CASES) + 1} - the page's own words are those of explained.py")
-    return 0
+        verdict(seen == page_has and not missing, words,
+                f"seen {seen}\npage {page_has}\nlacking {missing}\n{part['hints']}\ntests/examples/explained.py --write")
+    verdict(all(wrapped(change) in text for *_, change in CASES) and len(shows) == len(CASES) == 10,
+            "the page's own words are those of explained.py")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(serve(DOCUMENT, HEAD, page, check))

@@ -14,6 +14,10 @@ import sys
 import tempfile
 import textwrap
 
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+from tap import finish, verdict  # noqa: E402
+
 CHECKOUT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 DOCUMENT = os.path.join(CHECKOUT, "docs", "OUTCOMES.md")
 PATIENCE = 120
@@ -158,35 +162,37 @@ def excuse():
     return None
 
 
-def main():
+def serve(document, head, page, check):
+    """The whole program of a page: --write writes it; without, check(text, shows) makes its points, shows as written() gives it."""
     status = excuse()
     if status is not None:
         return status
     if sys.argv[1:] == ["--write"]:
         text = "".join(page())
-        with open(DOCUMENT, "w", encoding="utf-8") as file:
+        with open(document, "w", encoding="utf-8") as file:
             file.write(text)
         return 0
-    shows = written()
-    with open(os.path.join(CHECKOUT, "docs", "record.schema.json"), encoding="utf-8") as file:
-        outcomes = json.load(file)["properties"]["outcome"]["enum"]
-    print(f"1..{len(CASES) + 2}")
-    for number, (_, words, more, _) in enumerate(CASES, 1):
-        record, status = run(words)
-        seen, page_has = gist(shown(record, more)), gist(shows[words]) if words in shows else None
-        good = seen == page_has and status == seen["bivy_exit"]
-        print(f"{'ok' if good else 'not ok'} {number} - {words}")
-        if not good:
-            print(f"# status {status}\n# seen {seen}\n# page {page_has}\n# tests/examples/outcomes.py --write")
-    has = {show["outcome"] for show in shows.values()} | {"stuck"}
-    good = has == set(outcomes)
-    print(f"{'ok' if good else 'not ok'} {len(CASES) + 1} - every outcome is there" + ("" if good else f" # {has ^ set(outcomes)}"))
-    with open(DOCUMENT, encoding="utf-8") as file:
+    with open(document, encoding="utf-8") as file:
         text = file.read()
-    good = text.startswith(HEAD) and text.endswith(STUCK) and all(wrapped(meaning) in text for *_, meaning in CASES) and len(shows) == len(CASES)
-    print(f"{'ok' if good else 'not ok'} {len(CASES) + 2} - the page's own words are those of outcomes.py")
+    check(text, written(document))
+    verdict(text.startswith(head), "the page begins with the program's own words")
+    finish()
     return 0
 
 
+def check(text, shows):
+    with open(os.path.join(CHECKOUT, "docs", "record.schema.json"), encoding="utf-8") as file:
+        outcomes = json.load(file)["properties"]["outcome"]["enum"]
+    for _, words, more, _ in CASES:
+        record, status = run(words)
+        seen, page_has = gist(shown(record, more)), gist(shows[words]) if words in shows else None
+        verdict(seen == page_has and status == seen["bivy_exit"], words,
+                f"status {status}\nseen {seen}\npage {page_has}\ntests/examples/outcomes.py --write")
+    has = {show["outcome"] for show in shows.values()} | {"stuck"}
+    verdict(has == set(outcomes), "every outcome is there", has ^ set(outcomes))
+    verdict(text.endswith(STUCK) and all(wrapped(meaning) in text for *_, meaning in CASES) and len(shows) == len(CASES),
+            "the page's own words are those of outcomes.py")
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(serve(DOCUMENT, HEAD, page, check))

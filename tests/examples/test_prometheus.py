@@ -8,19 +8,14 @@ import subprocess
 import sys
 import tempfile
 
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+from tap import finish, verdict  # noqa: E402
+
 CHECKOUT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PROGRAM = os.path.join(CHECKOUT, "examples/prometheus/bivy_textfile.py")
 # The text format: https://prometheus.io/docs/instrumenting/exposition_formats
 LINE = re.compile(r'([a-zA-Z_:][a-zA-Z0-9_:]*)(\{[a-zA-Z_][a-zA-Z0-9_]*="[^"\\\n]*"\})? ([0-9.e+-]+)')
-point = 0
-
-
-def verdict(good, what, text=""):
-    global point
-    point += 1
-    print(f"{'ok' if good else 'not ok'} {point} - {what}")
-    if not good:
-        print("".join(f"# {line}\n" for line in str(text).splitlines()), end="")
 
 
 def bivy(*words):
@@ -126,7 +121,7 @@ def main():
         done = give(f"{top}/none/x.prom", texts[0])
         verdict(done.returncode == 1 and b"none/x.prom" in done.stderr, "no directory: said", done)
         verdict(not [name for name in os.listdir(top) if name.startswith(".bivy-")], "no half file is left")
-    print(f"1..{point}")
+    finish()
     return 0
 
 

@@ -13,6 +13,10 @@ import sys
 import tempfile
 import time
 
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+from tap import finish, verdict  # noqa: E402
+
 BIVY = os.environ.get("BIVY", "")
 PATIENCE = 60
 IDS = ["0123456789ab", "zzzzzzzzzzzz"]
@@ -23,15 +27,6 @@ $(touch hacked) 3s x
 `touch hacked` 3s x
 kkkkkkkkkkkk-no 4s y
 """
-point = 0
-
-
-def verdict(good, what, text=""):
-    global point
-    point += 1
-    print(f"{'ok' if good else 'not ok'} {point} - {what}")
-    if not good:
-        print("".join(f"# {line}\n" for line in str(text).splitlines()), end="")
 
 
 def script(shell):
@@ -204,7 +199,7 @@ def main():
         seen = place.bash("bivy", "run", "--network", "=")
         verdict(seen == {"none", "loopback"}, "bash: the same before its first letter", seen)
         verdict(place.bash("bivy", "clean", "x") == set(), "bash: nothing where there is nothing", place.bash("bivy", "clean", "x"))
-    print(f"1..{point}")
+    finish()
     return 0
 
 

@@ -370,7 +370,31 @@ static void a_filter_that_kills(void **unused)
 
 /* ---- namespaces ---- */
 
-/* A user namespace with every id mapped, and a mount namespace of it; then its limit of one kind of namespace. */
+/* A user namespace with these id maps, written from outside, and a mount namespace of it. */
+static void enter_mapped(const char *map)
+{
+    char path[96], byte;
+    int fd, in[2], out[2];
+    pid_t helper;
+
+    must(!pipe2(in, O_CLOEXEC) && !pipe2(out, O_CLOEXEC));
+    helper = fork();
+    if (helper == 0) {
+        must(read(in[0], &byte, 1) == 1);
+        for (int group = 0; group < 2; group++) {
+            snprintf(path, sizeof path, "/proc/%d/%s", getppid(), group ? "gid_map" : "uid_map");
+            fd = open(path, O_WRONLY | O_CLOEXEC);
+            must(fd >= 0 && write(fd, map, strlen(map)) == (ssize_t)strlen(map));
+            close(fd);
+        }
+        must(write(out[1], "x", 1) == 1);
+        _exit(0);
+    }
+    must(helper > 0 && !unshare(CLONE_NEWUSER | CLONE_NEWNS) && write(in[1], "x", 1) == 1 && !close(out[1]));
+    must(read(out[0], &byte, 1) == 1 && waitpid(helper, NULL, 0) == helper);
+}
+
+/* Every id mapped; and then the limit of one kind of namespace. */
 struct counted {
     const char *file, *value;
 };
@@ -378,25 +402,10 @@ struct counted {
 static void enter_counted(void *data)
 {
     const struct counted *counted = data;
-    char path[96], text[64];
-    int fd, in[2], out[2];
-    pid_t helper;
+    char path[96];
+    int fd;
 
-    must(!pipe2(in, O_CLOEXEC) && !pipe2(out, O_CLOEXEC));
-    helper = fork();
-    if (helper == 0) {
-        must(read(in[0], text, 1) == 1);
-        for (int map = 0; map < 2; map++) {
-            snprintf(path, sizeof path, "/proc/%d/%s", getppid(), map ? "gid_map" : "uid_map");
-            fd = open(path, O_WRONLY | O_CLOEXEC);
-            must(fd >= 0 && write(fd, "0 0 4294967295\n", 15) == 15);
-            close(fd);
-        }
-        must(write(out[1], "x", 1) == 1);
-        _exit(0);
-    }
-    must(helper > 0 && !unshare(CLONE_NEWUSER | CLONE_NEWNS) && write(in[1], "x", 1) == 1 && !close(out[1]));
-    must(read(out[0], text, 1) == 1 && waitpid(helper, NULL, 0) == helper);
+    enter_mapped("0 0 4294967295\n");
     snprintf(path, sizeof path, "/proc/sys/user/max_%s_namespaces", counted->file);
     fd = open(path, O_WRONLY | O_CLOEXEC);
     must(fd >= 0 && write(fd, counted->value, strlen(counted->value)) == (ssize_t)strlen(counted->value));
@@ -434,26 +443,8 @@ static void namespaces_used_up(void **unused)
 /* Root in a user namespace in which only that root is mapped. */
 static void enter_poor(void *data)
 {
-    char path[64], text[4];
-    int fd, in[2], out[2];
-    pid_t helper;
-
     (void)data;
-    must(!pipe2(in, O_CLOEXEC) && !pipe2(out, O_CLOEXEC));
-    helper = fork();
-    if (helper == 0) {
-        must(read(in[0], text, 1) == 1);
-        for (int map = 0; map < 2; map++) {
-            snprintf(path, sizeof path, "/proc/%d/%s", getppid(), map ? "gid_map" : "uid_map");
-            fd = open(path, O_WRONLY | O_CLOEXEC);
-            must(fd >= 0 && write(fd, "0 0 1\n", 6) == 6);
-            close(fd);
-        }
-        must(write(out[1], "x", 1) == 1);
-        _exit(0);
-    }
-    must(helper > 0 && !unshare(CLONE_NEWUSER | CLONE_NEWNS) && write(in[1], "x", 1) == 1 && !close(out[1]));
-    must(read(out[0], text, 1) == 1 && waitpid(helper, NULL, 0) == helper);
+    enter_mapped("0 0 1\n");
 }
 
 static void no_free_ids(void **unused)

@@ -341,7 +341,7 @@ static void who_enters_is_locked_in_alike(void **state)
     assert_int_equal(count, 4); /* pid 1, the command, who entered, and who waits for him */
     for (int h = 0; h < CGROUP_V2; h++)
         if (*harness.mount[h]) {
-            char *text = file_read(leaf_path(leaf_only(), h, "cgroup.procs", NULL), NULL);
+            char *text = file_read(leaf_path(leaf_only(), (enum hierarchy_name)h, "cgroup.procs", NULL), NULL);
             for (size_t i = 0; i < count; i++)
                 assert_true(text_has_line(text, text_format("%d", pids[i])));
         }
