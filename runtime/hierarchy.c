@@ -97,7 +97,8 @@ int hierarchy_read(char *mountinfo, char *cgroup, struct hierarchies *out, struc
     if (more < 0)
         return fault_set(fault, STAGE_CGROUP, EINVAL, NULL, "/proc/self/mountinfo has a line that is not one");
     if (!out->v2.mount[0])
-        return fault_set(fault, STAGE_CGROUP, ENOTSUP, "mount -t cgroup2 cgroup2 /sys/fs/cgroup/unified (or boot with cgroup v2)",
+        return fault_set(fault, STAGE_CGROUP, ENOTSUP, /* mounted without these options every mount of it would lose them */
+                         "mount -t cgroup2 -o nsdelegate,memory_recursiveprot cgroup2 /sys/fs/cgroup/unified (or boot with cgroup v2)",
                          "no cgroup2 file system is mounted; bivy needs cgroup.kill and clone into a cgroup");
     return 0;
 }
