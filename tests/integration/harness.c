@@ -651,6 +651,7 @@ int harness_main(int argc, char **argv, const char *name, const struct harness_t
     signal(SIGPIPE, SIG_IGN);
     signal(SIGHUP, SIG_DFL); /* under nohup(1) or in a script's background they are ignored, and bivy would keep to that */
     signal(SIGINT, SIG_DFL);
+    signal(SIGQUIT, SIG_DFL);
     setvbuf(stdout, NULL, _IOLBF, 0);
     trouble = prepare();
     if (trouble) {
