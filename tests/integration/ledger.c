@@ -44,7 +44,7 @@ static void memory_by_scratch(void **state)
     check_hint(result, "memory", "at the memory limit of 48.0 MiB");
     CHECK(result, strstr(hint(result, "memory"), "/workspace"));
     if (!record_null(result, "memory.parts")) { /* v2 without the kernel log: everybody may be gone before there was a look */
-        CHECK(result, record_number(result, "memory.parts.scratch_bytes") >= 35 * MIB);
+        CHECK(result, record_number(result, "memory.parts.scratch_bytes") >= 34 * MIB);
         CHECK(result, record_number(result, "memory.parts.heap_bytes") < 14 * MIB);
     }
     CHECK(result, strstr(result->err, "bivy: oom (SIGKILL)") && strstr(result->err, "bivy:   memory: "));
@@ -79,7 +79,8 @@ static void the_parts_of_a_good_run(void **state)
     CHECK_WELL(result);
     sum = record_number(result, "memory.parts.heap_bytes") + record_number(result, "memory.parts.scratch_bytes") +
           record_number(result, "memory.parts.page_cache_bytes") + record_number(result, "memory.parts.kernel_bytes");
-    CHECK(result, record_number(result, "memory.parts.scratch_bytes") >= 10 * MIB);
+    /* A look at v2's statistics may be half a MiB behind (mem_cgroup_flush_stats). */
+    CHECK(result, record_number(result, "memory.parts.scratch_bytes") >= 9 * MIB);
     CHECK(result, record_number(result, "memory.parts.scratch_bytes") < 12 * MIB);
     CHECK(result, record_number(result, "memory.parts.heap_bytes") >= 12 * MIB); /* of 20, in a look at four fifths of the peak or more */
     CHECK(result, record_null(result, "memory.peak_bytes") || sum <= record_number(result, "memory.peak_bytes") + 2 * MIB);
