@@ -9,10 +9,10 @@ script=${0##*/}
 say() { printf '%s\n' "$*"; }
 warn() { printf '%s: %s\n' "$script" "$*" >&2; }
 
-# begin WHAT: names the step that runs from here on.
+# begin WHAT: names the step that runs from here on; with the seconds since the script began, so that a slow one shows.
 begin() {
     step=$1
-    printf '==> %s\n' "$1"
+    printf '==> %s (%d s)\n' "$1" "$SECONDS"
 }
 
 # die WHY [MEND]
