@@ -30,6 +30,8 @@ struct outcome {
     bool oom;
     struct oom_report victim; /* what the kernel log tells of who was killed for memory */
     struct usage usage;       /* the leaf's memory where it is known best: at the limit, in a sample, at the end */
+    bool have_major_faults;
+    uint64_t major_faults;    /* until the last look */
     uint64_t open_files;      /* the most that a sample saw in one process; 0: none was taken, or it cannot be told */
     struct ended ended;       /* pid 1's word, where have_status */
     uint64_t started, ready_at, ended_at; /* CLOCK_MONOTONIC ns */

@@ -39,6 +39,17 @@ static const char *program(const struct list *list)
     return slash && slash[1] ? slash + 1 : name;
 }
 
+/* At its memory limit a command may live on for long while the kernel takes its program's pages and reads them again: nothing is killed as
+ * long as a page can be taken (mm/memcontrol.c, try_charge_memcg). A hundred a second are far more than a start takes. */
+static bool thrashed(const struct list *list)
+{
+    const struct outcome *outcome = list->outcome;
+    uint64_t ns = outcome->ended_at > outcome->started ? outcome->ended_at - outcome->started : list->plan->timeout;
+
+    return ledger_hit(LEDGER_MEMORY, list->plan, outcome) && outcome->readings.oom_kills == 0 && outcome->have_major_faults &&
+           outcome->major_faults >= 500 && outcome->major_faults / 100 >= ns / 1000000000;
+}
+
 /* What to do about memory depends on what it was. */
 static const char *mend_memory(const struct usage *usage)
 {
@@ -69,6 +80,10 @@ static void on_memory(struct list *list)
     if (outcome->readings.oom_kills > 0)
         say(list, "memory", "%s%s was killed at the memory limit of %s%s: %s",
             outcome->victim.name[0] ? outcome->victim.name : "a process", size, limit, parts, mend_memory(usage));
+    else if (thrashed(list))
+        say(list, "memory", "memory was full, at its limit of %s%s: nothing was killed for it, but %llu times a page of the programs had to be "
+            "read again, which leaves little time for the work itself: %s", limit, parts, (unsigned long long)outcome->major_faults,
+            mend_memory(usage));
     else
         say(list, "memory", "memory reached its limit of %s%s, and nothing was killed for it: %s", limit, parts, mend_memory(usage));
 }
@@ -146,7 +161,8 @@ static void on_timeout(struct list *list)
         say(list, "timeout", "a file system that does not answer holds the command beyond SIGKILL: make it answer, then bivy clean");
     } else if (process) {
         autopsy_line(process, line, sizeof line);
-        say(list, "timeout", "%s was still at work after %s and was ended. %s: %s", program(list), limit, line, mend_wait(process));
+        say(list, "timeout", "%s was still at work after %s and was ended. %s: %s", program(list), limit, line,
+            thrashed(list) ? "it was short of memory: see there" : mend_wait(process));
     } else {
         say(list, "timeout", "%s was still at work after %s and was ended: if it only needs longer, raise --timeout", program(list), limit);
     }

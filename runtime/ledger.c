@@ -85,6 +85,7 @@ static void write_memory(struct json *json, const struct spec *spec, const struc
     json_known(json, "oom_kills", ledger_enforced(outcome, LIMIT_MEMORY), readings->oom_kills);
     json_string(json, "oom_victim", outcome->victim.name[0] ? outcome->victim.name : NULL);
     json_known(json, "oom_victim_bytes", outcome->victim.bytes > 0, outcome->victim.bytes);
+    json_known(json, "major_faults", outcome->have_major_faults, outcome->major_faults);
     if (usage->moment) {
         json_open(json, "parts", '{');
         json_string(json, "moment", moments[usage->moment]);

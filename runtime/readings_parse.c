@@ -110,6 +110,8 @@ bool readings_usage_parse(const char *text, bool v1, struct usage *usage)
     if (usage->total < named)
         usage->total = named; /* the counters are read one after the other */
     usage->kernel = usage->total - named;
+    usage->major_faults = 0;
+    readings_keyed(text, v1 ? "total_pgmajfault" : "pgmajfault", &usage->major_faults);
     return true;
 }
 

@@ -131,13 +131,26 @@ static void finish(struct run *run)
 }
 
 /* The contract's ending: SIGTERM, a grace, SIGKILL. The first cause counts. */
+static bool look_at_memory(struct run *run, struct usage *now)
+{
+    if (!readings_usage(run->cgroup, now))
+        return false;
+    run->outcome->have_major_faults = true;
+    run->outcome->major_faults = now->major_faults;
+    return true;
+}
+
 static void end(struct run *run, enum outcome_kind cause)
 {
+    struct usage unused;
+
     if (run->phase != RUNNING)
         return;
     run->cause = cause;
-    if (run->outcome->ran && (cause == OUTCOME_TIMEOUT || cause == OUTCOME_CANCELLED))
+    if (run->outcome->ran && (cause == OUTCOME_TIMEOUT || cause == OUTCOME_CANCELLED)) {
         examine(run);
+        look_at_memory(run, &unused);
+    }
     /* Whoever floods its output may catch SIGTERM and go on: no grace. */
     if (!run->outcome->ran || cause == OUTCOME_OUTPUT_LIMIT || run->plan->kill_after == 0 ||
         SYS_AGAIN(write(run->launched->lifeline, "T", 1)) != 1) {
@@ -188,7 +201,7 @@ static void sample(struct run *run, enum moment moment)
     struct usage *best = &run->outcome->usage, now;
 
     if (moment < best->moment || (moment == best->moment && readings_memory(run->cgroup) <= best->total) ||
-        !readings_usage(run->cgroup, &now))
+        !look_at_memory(run, &now))
         return;
     now.moment = moment;
     *best = now;
@@ -212,10 +225,13 @@ static void sample_now_and_then(struct run *run, uint64_t now)
 static void sample_end(struct run *run)
 {
     struct usage *best = &run->outcome->usage, now;
-    uint64_t peak = run->outcome->readings.memory_peak;
+    struct readings readings = run->outcome->readings;
+    uint64_t peak;
 
-    if (best->moment == MOMENT_LIMIT || (best->moment == MOMENT_SAMPLE && best->total >= peak / 10 * 8) ||
-        !readings_usage(run->cgroup, &now))
+    if (!run->outcome->have_readings) /* somebody is left, and the record's are taken later */
+        readings_take(run->cgroup, &readings);
+    peak = readings.memory_peak;
+    if (!look_at_memory(run, &now) || best->moment == MOMENT_LIMIT || (best->moment == MOMENT_SAMPLE && best->total >= peak / 10 * 8))
         return;
     if (now.total < peak) {
         now.heap += peak - now.total;

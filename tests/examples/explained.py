@@ -4,6 +4,7 @@
 Each run is made again and must end as the page has it, with the same limits and the same things hinted at, and its hints must hold the words
 that tell a stranger what to change. Figures and the rest of the wording may change until the next --write. Environment: BIVY, BIVY_ROOTFS.
 """
+import glob
 import json
 import os
 import re
@@ -65,8 +66,17 @@ Read the record's `hints` first: each says what happened, with its figures, and 
 """
 
 
+def warm():
+    """The programs' pages belong to us, then, and not to the sandbox that touches them first: one that is full of memory would have them
+    taken and read again for as long as it lives, instead of being killed."""
+    for path in glob.glob(os.environ["BIVY_ROOTFS"] + "/bin/busybox") + glob.glob(os.environ["BIVY_ROOTFS"] + "/lib/*.so*"):
+        with open(path, "rb") as file:
+            file.read()
+
+
 def run(words):
     """(record, what bivy itself said on stderr)"""
+    warm()
     with tempfile.TemporaryFile() as report:
         bivy = subprocess.run([os.environ["BIVY"], "run", "--summary", "--report", f"fd:{report.fileno()}", *shlex.split(words)],
                               pass_fds=[report.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,

@@ -114,7 +114,7 @@ has_greet() {
     [[ $(stat -c %u "$dir/srv/greet.data") == "$owner" ]]
     # The script ran, as the root of the tree, and what it needed in /dev is gone.
     grep -Eqx '0 [0-9]+' "$dir/etc/greet.installed"
-    [[ -z $(ls -A "$dir/dev") && ! -s $dir/etc/resolv.conf ]]
+    [[ -z $(ls -A "$dir/dev") && $(cat "$dir/etc/resolv.conf") == 'options timeout:1 attempts:1' ]]
     grep -qx 'packages=greet' "$dir/etc/bivy-rootfs"
     grep -q '^sandbox:x:1000:1000:' "$dir/etc/passwd"
     alone "$dir"

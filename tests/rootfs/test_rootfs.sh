@@ -33,7 +33,8 @@ looks_right() {
     grep -qx 'sandbox:x:1000:1000:sandbox:/home/sandbox:/bin/sh' "$dir/etc/passwd"
     grep -qx 'sandbox:x:1000:' "$dir/etc/group"
     grep -q '^sandbox:!:' "$dir/etc/shadow"
-    [[ $(cat "$dir/etc/hostname") == bivy && ! -s $dir/etc/resolv.conf && -f $dir/etc/resolv.conf ]]
+    [[ $(cat "$dir/etc/hostname") == bivy && ! -L $dir/etc/resolv.conf ]]
+    [[ $(cat "$dir/etc/resolv.conf") == 'options timeout:1 attempts:1' ]]
     grep -Eq '^127\.0\.0\.1.*localhost.*bivy' "$dir/etc/hosts"
     [[ -z $(find "$dir" ! -uid "$owner") ]]
     [[ -z $(find "$dir" ! -type f ! -type d ! -type l) ]]

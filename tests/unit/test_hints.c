@@ -99,6 +99,13 @@ static void memory(void **state)
     outcome.wait_status = 0;
     outcome.usage = (struct usage){.moment = MOMENT_END, .total = 64 * MIB, .heap = MIB, .cache = 60 * MIB};
     says("memory", "nothing was killed", "takes such pages back");
+    outcome.have_major_faults = true; /* at the start of a large program, say */
+    outcome.major_faults = 300;
+    says("memory", "nothing was killed", "takes such pages back");
+    outcome.kind = OUTCOME_TIMEOUT;
+    outcome.major_faults = 7551;
+    outcome.usage = (struct usage){.moment = MOMENT_SAMPLE, .total = 64 * MIB, .heap = 15 * MIB, .scratch = 48 * MIB};
+    says("memory", "7551 times a page", "to /workspace");
     assert_true(summary_make(&spec, &plan, &outcome, lines) > 1); /* also on exit 0 */
 }
 

@@ -282,6 +282,11 @@ static void usage(void **state)
     assert_true(seen.heap == 7000 && seen.scratch == 4000 && seen.cache == 1000 && seen.kernel == 0 && seen.total == 12000);
     assert_true(readings_usage_parse("anon 1\nfile 2\nshmem 3\n", false, &seen)); /* shmem has grown meanwhile */
     assert_int_equal(seen.cache, 0);
+    assert_int_equal(seen.major_faults, 0);
+    assert_true(readings_usage_parse("anon 1\nfile 2\nshmem 3\npgfault 99\npgmajfault 77\n", false, &seen));
+    assert_int_equal(seen.major_faults, 77);
+    assert_true(readings_usage_parse("pgmajfault 8\ntotal_cache 1\ntotal_rss 2\ntotal_pgmajfault 9\ntotal_shmem 0\n", true, &seen));
+    assert_int_equal(seen.major_faults, 9);
     assert_false(readings_usage_parse(v1, false, &seen));
     assert_false(readings_usage_parse("anon 1\nfile 2\n", false, &seen));
     assert_false(readings_usage_parse("anon 1\nfile 2\nshmem 3", false, &seen));
