@@ -38,6 +38,7 @@ void report_release(struct report *report);
 void report_after_command(void);
 
 /* "bivy: stage: what (errno)" and the hint, on stderr; control characters made harmless. */
+#define REPORT_LAST_WORDS ((uint64_t)1000000000) /* ns, for a reader of stderr or of the record that is slow, where there is no other deadline */
 void report_fault(const struct fault *fault, uint64_t by);
 /* May this process write to the terminal without being stopped for it (SIGTTOU)? */
 bool report_in_front(int terminal);

@@ -74,7 +74,7 @@ static int sweep_leaf(const struct hierarchies *cgroups, const char *path, int p
     return result < 0 ? result : leaves_remove(parent, name, deadline);
 }
 
-/* Exactly what make_id() in main.c makes, so that nobody's "bivy-test" or "bivy-worker.service" is taken for a stale leaf. */
+/* Exactly what make_id() in host.c makes, so that nobody's "bivy-test" or "bivy-worker.service" is taken for a stale leaf. */
 bool leaves_name(const char *name)
 {
     size_t prefix = strlen(LEAVES_PREFIX);
