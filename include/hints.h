@@ -11,12 +11,12 @@
 #include "spec.h"
 
 struct hint {
-    const char *about; /* a limit's name, or what else it is about: signal, exit_code, workspace */
-    char text[400];    /* names in it are the command's: any byte but NUL may be there */
+    const char *about; /* a limit's name, or what else it is about: setup, exit_code, signal, workspace, ... */
+    char text[520];    /* names in it are the command's: any byte but NUL may be there */
 };
-#define HINTS_MOST 16
+#define HINTS_MOST 20
 
-/* Writes what there is to say, the most telling first, and gives how many. plan may be NULL: then none; `error` says it. */
+/* Writes what there is to say, the most telling first, and gives how many. plan may be NULL where set-up failed. */
 size_t hints_make(const struct spec *spec, const struct plan *plan, const struct outcome *outcome, struct hint hints[HINTS_MOST]);
 
 /* The record's key `hints`. */

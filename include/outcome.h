@@ -12,6 +12,7 @@
 #include "message.h"
 #include "timing.h"
 #include "trouble.h"
+#include "words.h"
 
 enum outcome_kind {
     OUTCOME_EXITED, OUTCOME_SIGNALED, OUTCOME_TIMEOUT, OUTCOME_OOM, OUTCOME_OUTPUT_LIMIT, OUTCOME_CANCELLED,
@@ -44,6 +45,7 @@ struct outcome {
         uint64_t seen, passed;
         bool truncated;
     } out, err;
+    const struct words *words; /* the last on stderr, of the streams; NULL: nothing ran */
     enum trouble trouble; /* with the workspace, before, during or after the run */
     struct {
         bool asked;

@@ -10,6 +10,7 @@
 #include "fault.h"
 #include "plan.h"
 #include "terminal.h"
+#include "words.h"
 
 struct stream {
     int in;   /* our end of the command's pipe; -1: at its end */
@@ -29,6 +30,7 @@ struct stream {
     char *pending;     /* read but not yet written (where splice does not work) */
     size_t pending_from, pending_to;
     char *last; /* NULL: out is no terminal; else &streams.last */
+    struct words *words; /* what passes is looked at for its last words; NULL: it is not */
 };
 
 struct streams {
@@ -37,6 +39,7 @@ struct streams {
     int child[3];     /* the command's ends, closed in the supervisor after clone */
     uint64_t inode[3]; /* of these pipes; 0: none (stdin without -i) */
     char last;        /* the last byte of the command's that a terminal got: is what stands there a whole line? */
+    struct words words; /* the last on stderr; not with -t, where there is none */
     bool listening;   /* with -t: keys, or the end of input, go to the command */
     struct terminal terminal; /* with -t, in place of all of them: out is what the command's terminal shows, err is nothing */
 };

@@ -229,29 +229,73 @@ static void on_signal(struct list *list)
     };
     const struct outcome *outcome = list->outcome;
     char name[OUTCOME_SIGNAL_TEXT];
+    struct words_said said;
+    bool words = outcome->words && words_telling(outcome->words, 0, &said);
     int number = outcome->have_status && WIFSIGNALED(outcome->wait_status) ? WTERMSIG(outcome->wait_status) : 0;
 
     if (outcome->kind != OUTCOME_SIGNALED || ledger_hit(LEDGER_FILE_SIZE, list->plan, outcome))
         return;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
         if (rows[i].number == number)
-            say(list, "signal", "%s was ended by %s: %s", program(list), outcome_signal_name(number, name), rows[i].text);
+            say(list, "signal", "%s was ended by %s: %s%s%s%s", program(list), outcome_signal_name(number, name), rows[i].text,
+                words ? "; it said \"" : "", words ? said.line : "", words ? "\"" : "");
 }
 
-/* Exit statuses that a shell gives by convention (POSIX, Shell & Utilities, 2.8.2). */
+static bool said_about(const struct list *list, const char *about)
+{
+    for (size_t i = 0; i < list->count; i++)
+        if (!strcmp(list->hints[i].about, about))
+            return true;
+    return false;
+}
+
+/* Exit statuses that a shell gives by convention (POSIX, Shell & Utilities, 2.8.2). NULL: none of them. */
+static const char *by_convention(const struct outcome *outcome, int status, char text[64])
+{
+    char name[OUTCOME_SIGNAL_TEXT];
+
+    if (status == 127)
+        return "a program was not found: put it into the rootfs (rootfs/build --packages) or the workspace";
+    if (status == 126)
+        return "a file was found and cannot be executed: chmod +x, or run it with its interpreter";
+    if (status <= 128 || status >= 128 + 65 || outcome->readings.oom_kills > 0)
+        return NULL;
+    snprintf(text, 64, "a program that it ran was ended by %s", outcome_signal_name(status - 128, name));
+    return text;
+}
+
+/* What --explain would tell in a run with it. */
+static const char *ask(const struct list *list, const char *about)
+{
+    if (list->plan->explain)
+        return "";
+    return !strcmp(about, "privileges") ? " (--explain names the system call that was refused, and what to use instead)"
+           : !strcmp(about, "network")  ? " (--explain lists who wanted to reach whom)"
+                                        : "";
+}
+
+/* It ended by itself, and not well: what it said, and what such words mean in here. No failure is left without a sentence. */
 static void on_exit(struct list *list)
 {
     const struct outcome *outcome = list->outcome;
     int status = outcome->kind == OUTCOME_EXITED && outcome->have_status ? WEXITSTATUS(outcome->wait_status) : 0;
-    char name[OUTCOME_SIGNAL_TEXT];
+    struct words_said said;
+    bool words = status && outcome->words && words_telling(outcome->words, status, &said);
+    bool known = words && said.about && !said_about(list, said.about) && !(said_about(list, "syscall") && !strcmp(said.about, "privileges"));
+    char text[64];
+    const char *meaning = by_convention(outcome, status, text);
 
-    if (status == 127)
-        say(list, "exit_code", "127 of a shell: a program was not found, see its stderr for which; put it into the rootfs (rootfs/build "
-            "--packages) or the workspace");
-    else if (status == 126)
-        say(list, "exit_code", "126 of a shell: a file was found and cannot be executed: chmod +x, or run it with its interpreter");
-    else if (status > 128 && status < 128 + 65 && outcome->readings.oom_kills == 0)
-        say(list, "exit_code", "%d of a shell: a program that it ran was ended by %s", status, outcome_signal_name(status - 128, name));
+    if (status == 0)
+        return;
+    if (known)
+        say(list, said.about, "%s exited %d and said \"%s\": %s%s", program(list), status, said.line, said.mend, ask(list, said.about));
+    else if (words)
+        say(list, "exit_code", "%s exited %d and said \"%s\"%s%s", program(list), status, said.line, meaning ? ": " : "", meaning ? meaning : "");
+    else if (meaning)
+        say(list, "exit_code", "%s exited %d: %s", program(list), status, meaning);
+    else
+        say(list, "exit_code", "%s exited %d without a word on stderr%s", program(list), status,
+            list->count ? "" : ", and no limit was seen to touch it: what that status means is its own affair");
 }
 
 /* What only --explain tells, and of the network the little that is known without. */
@@ -284,6 +328,15 @@ static void on_workspace(struct list *list)
         say(list, "workspace", "%s", text);
 }
 
+/* The same as `error`, for a reader who looks at hints alone. */
+static void on_setup(struct list *list)
+{
+    const struct fault *fault = &list->outcome->fault;
+
+    if (fault->what[0])
+        say(list, "setup", "nothing of the command ran: %s%s%s", fault->what, fault->hint[0] ? ": " : "", fault->hint);
+}
+
 size_t hints_make(const struct spec *spec, const struct plan *plan, const struct outcome *outcome, struct hint hints[HINTS_MOST])
 {
     /* The order is that of the ending's cause: what killed first, what only slowed last. */
@@ -296,8 +349,10 @@ size_t hints_make(const struct spec *spec, const struct plan *plan, const struct
     };
     struct list list = {.spec = spec, .plan = plan, .outcome = outcome, .hints = hints};
 
-    if (!plan || outcome->kind == OUTCOME_SETUP_FAILED)
-        return 0;
+    if (!plan || outcome->kind == OUTCOME_SETUP_FAILED) {
+        on_setup(&list);
+        return list.count;
+    }
     on_workspace(&list);
     for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++)
         if (ledger_hit(limits[i].limit, plan, outcome))

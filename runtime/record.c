@@ -52,13 +52,26 @@ static void write_command(struct json *json, char **argv)
     json_close(json, ']');
 }
 
-static void write_stream(struct json *json, const char *name, uint64_t seen, uint64_t passed, bool truncated)
+static void open_stream(struct json *json, const char *name, uint64_t seen, uint64_t passed, bool truncated)
 {
     json_open(json, name, '{');
     json_number(json, "seen_bytes", seen);
     json_number(json, "passed_bytes", passed);
     json_bool(json, "truncated", truncated);
-    json_close(json, '}');
+}
+
+/* The last words of a command that did not end well, so that the record explains itself where stderr is not at hand. */
+static void write_tail(struct json *json, const struct outcome *outcome)
+{
+    char tail[WORDS_MOST];
+    size_t length = outcome->words && outcome_status(outcome) != 0 ? words_tail(outcome->words, tail) : 0;
+
+    for (char *nul = tail; length > 0 && (nul = memchr(nul, '\0', (size_t)(tail + length - nul)));)
+        *nul = '\xff'; /* no UTF-8: becomes U+FFFD. U+0000 is JSON, and breaks databases and C programs all the same */
+    if (length > 0)
+        json_bytes(json, "tail", tail, length);
+    else
+        json_null(json, "tail");
 }
 
 static void write_isolation(struct json *json, const struct plan *plan, const struct outcome *outcome)
@@ -199,8 +212,11 @@ void record_write(struct json *json, const struct spec *spec, const struct plan 
     write_command(json, spec->argv);
     write_times(json, spec, outcome);
     ledger_write(json, spec, outcome, plan);
-    write_stream(json, "stdout", outcome->out.seen, outcome->out.passed, outcome->out.truncated);
-    write_stream(json, "stderr", outcome->err.seen, outcome->err.passed, outcome->err.truncated);
+    open_stream(json, "stdout", outcome->out.seen, outcome->out.passed, outcome->out.truncated);
+    json_close(json, '}');
+    open_stream(json, "stderr", outcome->err.seen, outcome->err.passed, outcome->err.truncated);
+    write_tail(json, outcome);
+    json_close(json, '}');
     ledger_write_hit(json, plan, outcome);
     hints_write(json, spec, plan, outcome);
     json_open(json, "unenforced", '[');

@@ -41,6 +41,7 @@ static void read_outcome(struct host *host, struct outcome *outcome)
     outcome->err.seen = host->streams.err.seen;
     outcome->err.passed = host->streams.err.passed;
     outcome->err.truncated = stream_truncated(&host->streams.err);
+    outcome->words = &host->streams.words;
 }
 
 #define MS ((uint64_t)1000000)

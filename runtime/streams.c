@@ -104,6 +104,10 @@ static int open_command_pipe(struct streams *streams, int fd, const struct plan 
     if (fcntl(ends[0], F_SETFL, O_NONBLOCK) < 0) /* our end only: each end is an open file description of its own */
         return fault_set(fault, STAGE_STREAMS, errno, NULL, "fcntl");
     open_out(stream, fd, &streams->last);
+    if (fd == 2) { /* spliced, its last words would not be seen; and who writes much, writes it to stdout */
+        stream->splices = false;
+        stream->words = &streams->words;
+    }
     set_limits(stream, plan);
     return 0;
 }
@@ -309,8 +313,11 @@ static size_t take(struct stream *stream, char *buffer, size_t size)
             return 0;
         got = read(stream->in, buffer, size);
     }
-    if (got > 0)
+    if (got > 0) {
+        if (stream->words)
+            words_take(stream->words, buffer, (size_t)got);
         return (size_t)got;
+    }
     if (got < 0 && (errno == EAGAIN || errno == EINTR))
         return 0;
     at_end(stream); /* also on EISDIR and EIO: a stdin that cannot be read is an empty one */

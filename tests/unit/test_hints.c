@@ -189,6 +189,9 @@ static void endings(void **state)
     outcome.wait_status = SIGUSR1; /* nothing to say of it */
     assert_int_equal(hints_make(&spec, &plan, &outcome, hints), 0);
     outcome.kind = OUTCOME_EXITED;
+    outcome.wait_status = EXITED(0);
+    outcome.kind = OUTCOME_EXITED;
+    assert_int_equal(hints_make(&spec, &plan, &outcome, hints), 0);
     outcome.wait_status = EXITED(127);
     says("exit_code", "127", "not found");
     outcome.wait_status = EXITED(126);
@@ -196,12 +199,46 @@ static void endings(void **state)
     outcome.wait_status = EXITED(139);
     says("exit_code", "139", "SIGSEGV");
     outcome.wait_status = EXITED(255);
-    assert_int_equal(hints_make(&spec, &plan, &outcome, hints), 0);
-    assert_int_equal(summary_make(&spec, &plan, &outcome, lines), 2); /* the ledger's line is told all the same */
+    says("exit_code", "job exited 255 without a word on stderr", "no limit was seen");
+    assert_int_equal(summary_make(&spec, &plan, &outcome, lines), 3); /* and the ledger's line */
     struct place workspace = {.mount = "/srv"};
     plan.workspace = &workspace;
     outcome.trouble = TROUBLE_FULL;
     says("workspace", "full", "delete");
+}
+
+/* The command's words come last, and count for less than what was seen. */
+static void its_own_words(void **state)
+{
+    static struct words words;
+    const char text[] = "begin\ntouch: /etc/x: Read-only file system\n\n", other[] = "bash: fork: Resource temporarily unavailable\n";
+
+    (void)state;
+    words_take(&words, text, sizeof text - 1);
+    outcome.words = &words;
+    assert_int_equal(hints_make(&spec, &plan, &outcome, hints), 0); /* all went well */
+    outcome.wait_status = EXITED(1);
+    says("rootfs", "job exited 1 and said \"touch: /etc/x: Read-only file system\"", "/workspace");
+    outcome.wait_status = EXITED(126);
+    says("rootfs", "exited 126", "/workspace");
+    words_take(&words, other, sizeof other - 1);
+    outcome.wait_status = EXITED(2);
+    says("pids", "exited 2", "--pids");
+    words_take(&words, "chown: x: Operation not permitted\n", 34);
+    says("privileges", "no privilege", "--explain");
+    plan.explain = true;
+    says("privileges", "no privilege", "do without it");
+    assert_null(strstr(hints[0].text, "--explain"));
+    words_take(&words, other, sizeof other - 1);
+    outcome.readings.pids_denied = 3; /* known for sure: said once */
+    says("pids", "refused 3 times", "--pids");
+    assert_int_equal(hints_make(&spec, &plan, &outcome, hints), 2);
+    assert_string_equal(hints[1].about, "exit_code");
+    assert_string_equal(hints[1].text, "job exited 2 and said \"bash: fork: Resource temporarily unavailable\"");
+    outcome.kind = OUTCOME_SIGNALED;
+    outcome.wait_status = SIGABRT;
+    hints_make(&spec, &plan, &outcome, hints);
+    assert_non_null(strstr(hints[1].text, "it said \"bash: fork"));
 }
 
 static void no_plan(void **state)
@@ -209,6 +246,10 @@ static void no_plan(void **state)
     (void)state;
     outcome = (struct outcome){.kind = OUTCOME_SETUP_FAILED};
     assert_int_equal(hints_make(&spec, NULL, &outcome, hints), 0);
+    fault_set(&outcome.fault, STAGE_OPTIONS, EINVAL, "spell it right", "--no-such-option: unknown");
+    assert_int_equal(hints_make(&spec, NULL, &outcome, hints), 1);
+    assert_string_equal(hints[0].about, "setup");
+    assert_string_equal(hints[0].text, "nothing of the command ran: --no-such-option: unknown: spell it right");
     assert_int_equal(summary_make(&spec, NULL, &outcome, lines), 1);
     for (int limit = 0; limit < LEDGER_COUNT; limit++)
         assert_false(ledger_hit((enum ledger)limit, NULL, &outcome));
@@ -256,6 +297,7 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(all_is_well, fresh), cmocka_unit_test_setup(memory, fresh), cmocka_unit_test_setup(the_other_limits, fresh),
         cmocka_unit_test_setup(endings, fresh),     cmocka_unit_test_setup(no_plan, fresh), cmocka_unit_test_setup(everything, fresh),
+        cmocka_unit_test_setup(its_own_words, fresh),
     };
 
     return cmocka_run_group_tests_name("hints", tests, NULL, NULL);
