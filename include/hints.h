@@ -11,7 +11,7 @@
 #include "spec.h"
 
 struct hint {
-    const char *about; /* a limit's name, or what else it is about: setup, exit_code, signal, workspace, ... */
+    const char *about; /* a limit's name, or what else it is about: setup, cancelled, exit_code, signal, workspace, ... */
     char text[520];    /* names in it are the command's: any byte but NUL may be there */
 };
 #define HINTS_MOST 20

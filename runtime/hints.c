@@ -168,6 +168,20 @@ static void on_timeout(struct list *list)
     }
 }
 
+/* Whoever cancelled it knows why; but perhaps not what it was at. */
+static void on_cancel(struct list *list)
+{
+    const struct autopsy_process *process = held_by(list->outcome->autopsy);
+    char name[OUTCOME_SIGNAL_TEXT], line[200] = "";
+
+    if (list->outcome->kind != OUTCOME_CANCELLED)
+        return;
+    if (process)
+        autopsy_line(process, line, sizeof line);
+    say(list, "cancelled", "bivy was sent %s and ended the run%s%s", outcome_signal_name(list->outcome->cancel_signal, name),
+        process ? ". " : "", line);
+}
+
 static void on_scratch(struct list *list)
 {
     const struct ended *ended = &list->outcome->ended;
@@ -232,13 +246,15 @@ static void on_signal(struct list *list)
     struct words_said said;
     bool words = outcome->words && words_telling(outcome->words, 0, &said);
     int number = outcome->have_status && WIFSIGNALED(outcome->wait_status) ? WTERMSIG(outcome->wait_status) : 0;
+    const char *text = "somebody in the sandbox, or on the host, sent it";
 
     if (outcome->kind != OUTCOME_SIGNALED || ledger_hit(LEDGER_FILE_SIZE, list->plan, outcome))
         return;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
         if (rows[i].number == number)
-            say(list, "signal", "%s was ended by %s: %s%s%s%s", program(list), outcome_signal_name(number, name), rows[i].text,
-                words ? "; it said \"" : "", words ? said.line : "", words ? "\"" : "");
+            text = rows[i].text;
+    say(list, "signal", "%s was ended by %s: %s%s%s%s", program(list), outcome_signal_name(number, name), text,
+        words ? "; it said \"" : "", words ? said.line : "", words ? "\"" : "");
 }
 
 static bool said_about(const struct list *list, const char *about)
@@ -353,6 +369,7 @@ size_t hints_make(const struct spec *spec, const struct plan *plan, const struct
         on_setup(&list);
         return list.count;
     }
+    on_cancel(&list);
     on_workspace(&list);
     for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++)
         if (ledger_hit(limits[i].limit, plan, outcome))

@@ -376,6 +376,7 @@ static void check_record(struct result *result)
     status = record_number(result, "bivy_exit");
     CHECK(result, status == result->status && !result->killed);
     CHECK(result, reader_count(reader_at(result->record, "residue")) == 0);
+    CHECK(result, status == 0 || reader_count(reader_at(result->record, "hints")) > 0); /* no failure without a hint */
     CHECK(result, record_null(result, "exit_code") || record_null(result, "signal"));
     CHECK(result, record_null(result, "signal") == record_null(result, "signal_name"));
     CHECK(result, (!strcmp(outcome, "setup_failed") || !strcmp(outcome, "stuck")) == !record_null(result, "error"));

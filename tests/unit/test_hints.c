@@ -186,8 +186,11 @@ static void endings(void **state)
         outcome.wait_status = signals[i];
         says("signal", outcome_signal_name(signals[i], name), "job");
     }
-    outcome.wait_status = SIGUSR1; /* nothing to say of it */
-    assert_int_equal(hints_make(&spec, &plan, &outcome, hints), 0);
+    outcome.wait_status = SIGUSR1;
+    says("signal", "SIGUSR1", "sent it");
+    outcome.kind = OUTCOME_CANCELLED;
+    outcome.cancel_signal = SIGHUP;
+    says("cancelled", "bivy was sent SIGHUP", "ended the run");
     outcome.kind = OUTCOME_EXITED;
     outcome.wait_status = EXITED(0);
     outcome.kind = OUTCOME_EXITED;
