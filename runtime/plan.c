@@ -38,7 +38,7 @@ static int decide_ids(const struct spec *spec, const struct facts *facts, struct
               : workspace                     ? workspace->uid
                                               : POLICY_FREE_ID_BASE + (uint64_t)facts->pid;
         if (uid == 0)
-            return trouble_set(fault, TROUBLE_BAD_OWNER, EPERM, "chown it to an unprivileged user, or name one with --host-uid ID",
+            return trouble_set(fault, TROUBLE_BAD_OWNER, EPERM, "give a directory of its own (mkdir DIR; chown 1000:1000 DIR), or an unprivileged user's id with --host-uid ID",
                              "workspace %.300s: belongs to root; the sandbox never runs as host id 0", workspace->path);
         /* A directory that was only chowned, not chgrped, is common; its group 0 must not be mapped either. */
         gid = spec->host_gid != SPEC_UNSET_ID     ? spec->host_gid
