@@ -16,15 +16,24 @@
 #include "sys.h"
 #include "weaken.h"
 
-static int open_pipe(int *read_end, int *write_end, struct fault *fault)
+static int open_pipe(int *read_end, int *write_end, int flags, struct fault *fault)
 {
     int ends[2];
 
-    if (pipe2(ends, O_CLOEXEC) < 0)
+    if (pipe2(ends, O_CLOEXEC | flags) < 0)
         return fault_set(fault, STAGE_CLONE, errno, "raise the caller's limit of open files", "no pipe can be made");
     *read_end = ends[0];
     *write_end = ends[1];
     return 0;
+}
+
+/* What goes up may be read only as far as it is there: a supervisor that waits in read(2) serves no deadline, and with --explain the child waits
+ * for it in turn. Its messages are few and small, so that the other end, which is non-blocking too, always has room. */
+static int open_pipes(struct child *child, struct launched *launched, struct fault *fault)
+{
+    int result = open_pipe(&launched->up, &child->up, O_NONBLOCK, fault);
+
+    return result < 0 ? result : open_pipe(&child->lifeline, &launched->lifeline, 0, fault);
 }
 
 /* The supervisor binds what it checked itself, where it may. */
@@ -189,11 +198,9 @@ int launch_join(struct child *child, struct launched *launched, struct fault *fa
     *launched = LAUNCHED_NONE;
     launched->joined = true;
     child->up = child->lifeline = child->rootfs = child->workspace = -1;
-    if ((result = privileges_prepare(fault)) == 0 && (result = open_pipe(&launched->up, &child->up, fault)) == 0 &&
-        (result = open_pipe(&child->lifeline, &launched->lifeline, fault)) == 0 && (result = drop_groups(child->plan, fault)) == 0) {
-        fcntl(launched->up, F_SETFL, O_NONBLOCK);
+    if ((result = privileges_prepare(fault)) == 0 && (result = open_pipes(child, launched, fault)) == 0 &&
+        (result = drop_groups(child->plan, fault)) == 0)
         result = clone_child(child, launched, fault);
-    }
     sys_close(&child->up); /* ours must be closed, or its end would never be seen */
     sys_close(&child->lifeline);
     return result;
@@ -206,14 +213,13 @@ int launch(struct child *child, struct launched *launched, struct fault *fault)
     *launched = LAUNCHED_NONE;
     child->up = child->lifeline = child->explain = -1;
     child->rootfs = child->workspace = -1;
-    if ((result = privileges_prepare(fault)) < 0 || (result = open_pipe(&launched->up, &child->up, fault)) < 0 ||
-        (result = open_pipe(&child->lifeline, &launched->lifeline, fault)) < 0 || (result = take_places(child, fault)) < 0)
+    if ((result = privileges_prepare(fault)) < 0 || (result = open_pipes(child, launched, fault)) < 0 ||
+        (result = take_places(child, fault)) < 0)
         goto out;
     if ((result = drop_groups(child->plan, fault)) < 0)
         goto out;
     if (child->plan->explain && (result = listener_open(&launched->listener, may_block(child->plan), &child->explain, fault)) < 0)
         goto out;
-    fcntl(launched->up, F_SETFL, O_NONBLOCK);
     if ((result = clone_child(child, launched, fault)) < 0)
         goto out;
     timing_begin(child->timing, STAGE_IDMAP);
