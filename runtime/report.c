@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "console.h"
 #include "helper.h"
 #include "json.h"
 #include "place.h"
@@ -300,7 +301,7 @@ static void put_coloured(const char *colour, const char *prefix, const char *tex
     size_t length = (size_t)snprintf(line, sizeof line, "%sbivy: %s", colour, prefix);
 
     length += plain_text(text, strlen(text), line + length, sizeof line - 8 - length);
-    length += (size_t)snprintf(line + length, sizeof line - length, "%s\n", *colour ? "\x1b[0m" : "");
+    length += (size_t)snprintf(line + length, sizeof line - length, "%s%s\n", *colour ? "\x1b[0m" : "", console_is_raw() ? "\r" : "");
     be_calm(by);
     put_patiently(STDERR_FILENO, line, length, by);
 }

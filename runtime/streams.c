@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "console.h"
 #include "spec.h"
 #include "sys.h"
 
@@ -491,7 +492,7 @@ static void finish_one(struct stream *stream, const char *name, uint64_t deadlin
 
 void streams_finish(struct streams *streams, uint64_t deadline, int signals)
 {
-    terminal_restore(); /* from here on Ctrl-C is for us */
+    console_release(); /* from here on Ctrl-C is for us */
     sys_close(&streams->in.in);
     sys_close(&streams->in.out);
     finish_one(&streams->out, "stdout", deadline, signals);

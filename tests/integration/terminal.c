@@ -26,6 +26,7 @@ struct desk {
     bool shell, background; /* a shell of the test's between terminal and bivy, that starts it in the background */
     bool deaf;              /* the job begins with its stop signals ignored and blocked */
     bool strange;           /* not the user's own: it cannot be opened anew */
+    bool piped;             /* bivy's standard output goes elsewhere */
     struct termios before;
     char *screen;
     size_t length;
@@ -126,7 +127,8 @@ static void sit_down(void *data)
     if (desk->shell)
         be_shell(desk, terminal);
     for (int i = 0; i < 3; i++)
-        dup2(terminal, i);
+        if (i != STDOUT_FILENO || !desk->piped)
+            dup2(terminal, i);
     close(terminal);
 }
 
@@ -202,6 +204,14 @@ static bool same_settings(const struct desk *desk)
     assert_int_equal(tcgetattr(desk->slave, &now), 0);
     return now.c_iflag == desk->before.c_iflag && now.c_oflag == desk->before.c_oflag && now.c_cflag == desk->before.c_cflag &&
            now.c_lflag == desk->before.c_lflag && !memcmp(now.c_cc, desk->before.c_cc, sizeof now.c_cc);
+}
+
+static struct termios read_settings(const struct desk *desk)
+{
+    struct termios now;
+
+    assert_int_equal(tcgetattr(desk->slave, &now), 0);
+    return now;
 }
 
 static bool is_raw(const struct desk *desk)
@@ -411,11 +421,11 @@ static void clean_up(void)
     AWAIT((session_finish(session_start(HOW(.verb = "clean"), (const char *const[]){NULL})), leaf_count() == 0));
 }
 
-/* Of these bivy dies, but not without giving the terminal back. */
+/* Of these bivy dies, but not without giving the terminal back; after SIGKILL somebody else does. */
 static void restored_after_deadly_signals(void **state)
 {
-    static const int signals[] = {
-        SIGQUIT, SIGABRT, SIGUSR1, SIGALRM,
+    const int signals[] = {
+        SIGQUIT, SIGABRT, SIGUSR1, SIGALRM, SIGRTMIN + 3, SIGKILL,
 #ifndef TEST_SANITIZED /* AddressSanitizer has a handler of its own */
         SIGSEGV,
 #endif
@@ -430,10 +440,36 @@ static void restored_after_deadly_signals(void **state)
         expect(desk, "up\r\n");
         assert_true(is_raw(desk));
         session_kill(desk->session, signals[i]);
+        if (signals[i] == SIGKILL)
+            AWAIT(same_settings(desk));
         result = leave(desk);
         CHECK(result, result->killed && result->status == 128 + signals[i]);
     }
     clean_up();
+}
+
+/* What a shell has made of its terminal by the time that bivy is killed is the shell's. */
+static void a_shell_that_was_first_keeps_its_settings(void **state)
+{
+    struct desk *desk = DESK(0);
+    struct termios mine;
+
+    (void)state;
+    bivy_was_killed = true;
+    ON(desk, "-it", "--", "sh", "-c", "echo up; sleep 1000");
+    expect(desk, "up\r\n");
+    assert_true(is_raw(desk));
+    session_kill(desk->session, SIGSTOP);
+    mine = desk->before;
+    mine.c_lflag &= ~(tcflag_t)(ICANON | ECHO); /* as one that edits lines */
+    tcsetattr(desk->slave, TCSANOW, &mine);
+    desk->before = mine;
+    session_kill(desk->session, SIGKILL);
+    session_finish(desk->session);
+    clean_up(); /* nobody is left who could change them */
+    assert_true(same_settings(desk));
+    close(desk->slave);
+    close(desk->master);
 }
 
 /* bivy's own words stand at the beginning of lines, in a terminal that does what it did. */
@@ -455,6 +491,37 @@ static void restored_after_a_failed_set_up(void **state)
     ON(desk, "-it", "--rootfs", "/nowhere", "--", "true");
     expect(desk, "bivy: rootfs: ");
     CHECK_ENDED(leave(desk), "setup_failed", 125);
+}
+
+/* The set-up is told while the terminal is raw already. */
+static void a_told_set_up_keeps_its_lines(void **state)
+{
+    struct desk *desk = DESK(0);
+    const struct result *result;
+
+    (void)state;
+    ON(desk, "-it", "--verbose", "--", "echo", "up");
+    expect(desk, "the gate passed");
+    expect(desk, "up\r\n");
+    result = leave(desk);
+    CHECK_WELL(result);
+    for (const char *at = desk->screen; (at = strchr(at, '\n')); at++)
+        CHECK(result, at > desk->screen && at[-1] == '\r');
+}
+
+/* In a pipeline others write to the terminal meanwhile, lines that end as they do. */
+static void a_pipeline_keeps_its_lines(void **state)
+{
+    struct desk *desk = DESK(.piped = true);
+    const struct result *result;
+
+    (void)state;
+    ON(desk, "-it", "--", "sh", "-c", "read -r word; echo got $word; read -r word");
+    AWAIT((read_settings(desk).c_lflag & ICANON) == 0);
+    assert_true(read_settings(desk).c_oflag & OPOST);
+    type(desk, "one\rtwo\r");
+    result = leave(desk);
+    CHECK_WELL(result);
 }
 
 /* The window is closed. */
@@ -839,7 +906,10 @@ int main(int argc, char **argv)
         TEST(restored_after_a_timeout),
         TEST(restored_after_signals),
         TEST(restored_after_deadly_signals),
+        TEST(a_shell_that_was_first_keeps_its_settings),
         TEST(restored_after_a_failed_set_up),
+        TEST(a_told_set_up_keeps_its_lines),
+        TEST(a_pipeline_keeps_its_lines),
         TEST(a_terminal_that_goes_away),
         TEST(the_background_waits),
         TEST(stopped_and_continued),
