@@ -9,6 +9,7 @@
 
 #include "fault.h"
 #include "plan.h"
+#include "screen.h"
 #include "terminal.h"
 #include "words.h"
 
@@ -31,6 +32,7 @@ struct stream {
     size_t pending_from, pending_to;
     char *last; /* NULL: out is no terminal; else &streams.last */
     struct words *words; /* what passes is looked at for its last words; NULL: it is not */
+    struct screen screen; /* what that terminal was told and not untold */
 };
 
 struct streams {

@@ -229,8 +229,10 @@ static ssize_t put(struct stream *stream, const char *bytes, size_t length)
     }
     if (done > 0) {
         stream->passed += (uint64_t)done;
-        if (stream->last)
+        if (stream->last) {
             *stream->last = bytes[done - 1];
+            screen_given(&stream->screen, bytes, (size_t)done);
+        }
     }
     if (done >= 0 || errno == EAGAIN || errno == EINTR)
         return done > 0 ? done : 0;
@@ -454,6 +456,22 @@ static bool put_all(struct stream *stream, const char *bytes, size_t length, uin
     return true;
 }
 
+/* The terminal is the caller's again: as it was, as far as the command said otherwise. These bytes are ours. */
+static void undo_screen(struct stream *stream, uint64_t deadline, int signals)
+{
+    char text[SCREEN_UNDO];
+    size_t length = screen_undo(&stream->screen, text);
+    uint64_t passed = stream->passed;
+    char last;
+
+    if (length == 0)
+        return;
+    last = *stream->last;
+    put_all(stream, text, length, deadline, signals);
+    stream->passed = passed;
+    *stream->last = last;
+}
+
 static void finish_one(struct stream *stream, const char *name, uint64_t deadline, int signals)
 {
     int rest = 0;
@@ -488,6 +506,7 @@ static void finish_one(struct stream *stream, const char *name, uint64_t deadlin
         if (put_all(stream, stream->ring + start, first, deadline, signals) && missing)
             put_all(stream, stream->ring, start, deadline, signals);
     }
+    undo_screen(stream, deadline, signals);
 }
 
 void streams_finish(struct streams *streams, uint64_t deadline, int signals)

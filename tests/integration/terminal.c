@@ -493,6 +493,40 @@ static void restored_after_a_failed_set_up(void **state)
     CHECK_ENDED(leave(desk), "setup_failed", 125);
 }
 
+#define BUSY "\033[?1049h\033[?25l\033[?1000h\033[?7l"
+#define IDLE "\033[?1049l\033[?7h\033[?25h\033[?1000l"
+
+/* An editor that is killed had the other screen, no cursor, the mouse: bivy's words come after all that is taken back. Likewise without -t;
+ * and a command that takes it back itself, or whose output is no terminal's, gets nothing added. */
+static void what_programs_told_the_terminal(void **state)
+{
+    static const char show[] = "printf '" BUSY "up\\n'; sleep 1000", tidy[] = "printf '" BUSY "up\\n" IDLE "'";
+    struct desk *desk = DESK(0);
+    const struct result *result;
+    const char *at;
+
+    (void)state;
+    ON(desk, "-it", "--timeout", "300ms", "--kill-after", "0s", "--", "sh", "-c", show);
+    at = expect_after(desk, expect(desk, BUSY "up\r\n"), IDLE);
+    expect_after(desk, at, "bivy: timeout");
+    result = leave(desk);
+    CHECK_ENDED(result, "timeout", 124);
+    CHECK(result, record_number(result, "stdout.passed_bytes") == strlen(BUSY "up\r\n"));
+    desk = DESK(0);
+    ON(desk, "--timeout", "300ms", "--kill-after", "0s", "--", "sh", "-c", show);
+    at = expect_after(desk, expect(desk, BUSY "up\r\n"), IDLE);
+    expect_after(desk, at, "bivy: timeout");
+    CHECK_ENDED(leave(desk), "timeout", 124);
+    desk = DESK(0);
+    ON(desk, "-it", "--quiet", "--", "sh", "-c", tidy);
+    expect(desk, IDLE);
+    CHECK_WELL(leave(desk));
+    assert_string_equal(desk->screen, BUSY "up\r\n" IDLE);
+    result = BIVY("-t", "--", "sh", "-c", "printf '" BUSY "'");
+    CHECK_WELL(result);
+    assert_string_equal(result->out, BUSY);
+}
+
 /* The set-up is told while the terminal is raw already. */
 static void a_told_set_up_keeps_its_lines(void **state)
 {
@@ -908,6 +942,7 @@ int main(int argc, char **argv)
         TEST(restored_after_deadly_signals),
         TEST(a_shell_that_was_first_keeps_its_settings),
         TEST(restored_after_a_failed_set_up),
+        TEST(what_programs_told_the_terminal),
         TEST(a_told_set_up_keeps_its_lines),
         TEST(a_pipeline_keeps_its_lines),
         TEST(a_terminal_that_goes_away),
