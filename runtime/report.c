@@ -14,7 +14,7 @@
 #include "json.h"
 #include "place.h"
 #include "plain.h"
-#include "streams.h"
+#include "stream.h"
 #include "summary.h"
 #include "sys.h"
 #include "units.h"
@@ -27,7 +27,7 @@
 static int put_patiently(int caller, const char *bytes, size_t length, uint64_t by)
 {
     bool ours;
-    SYS_CLOSES int fd = streams_open_out(caller, &ours);
+    SYS_CLOSES int fd = stream_open_out(caller, &ours);
 
     if (fd < 0)
         return errno == EBADF ? -EBADF : -errno;
