@@ -527,6 +527,19 @@ static void what_programs_told_the_terminal(void **state)
     assert_string_equal(result->out, BUSY);
 }
 
+/* A screen that stood still after half a --max-output would be of no use. */
+static void a_long_session_stays_live(void **state)
+{
+    struct desk *desk = DESK(0);
+
+    (void)state;
+    ON(desk, "-it", "--", "sh", "-c", "seq 1 100000; echo up; read -r word; echo got $word");
+    expect(desk, "up\r\n");
+    type(desk, "it\r");
+    expect(desk, "got it\r\n");
+    CHECK_WELL(leave(desk));
+}
+
 /* The set-up is told while the terminal is raw already. */
 static void a_told_set_up_keeps_its_lines(void **state)
 {
@@ -943,6 +956,7 @@ int main(int argc, char **argv)
         TEST(a_shell_that_was_first_keeps_its_settings),
         TEST(restored_after_a_failed_set_up),
         TEST(what_programs_told_the_terminal),
+        TEST(a_long_session_stays_live),
         TEST(a_told_set_up_keeps_its_lines),
         TEST(a_pipeline_keeps_its_lines),
         TEST(a_terminal_that_goes_away),
