@@ -4,6 +4,7 @@
 #define BIVY_CONSOLE_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 /* For a caller with job control, before anything is made: in the background this process stops here (SIGTTOU), as any program that
  * wants the terminal, until it is in the foreground. Does nothing unless stdin is a terminal and its keys are wanted. */
@@ -14,8 +15,9 @@ void console_foreground(bool interactive);
 void console_take(void);
 /* As it was before console_take. Not in the background, where the terminal is somebody else's. Can be called at any time, and by a handler. */
 void console_restore(void);
-/* The same, for good. */
-void console_release(void);
+/* The same, for good. Keys that are still there were typed for the command: until `by` (sys_now() scale) they are thrown away, as long as they
+ * keep coming, so that the caller's shell does not run them. */
+void console_release(uint64_t by);
 
 /* Does a line of ours need a carriage return now? */
 bool console_is_raw(void);

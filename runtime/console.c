@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -10,6 +11,8 @@
 #include <unistd.h>
 
 #include "sys.h"
+
+#define QUIET_MS 20 /* a paste that takes longer to go on is over */
 
 struct settings {
     struct termios before, raw;
@@ -60,6 +63,8 @@ void console_foreground(bool interactive)
 /* Any signal that is about to end the process. tcsetattr(3) may be called here (signal-safety(7)). */
 static void on_fatal(int number)
 {
+    if (console.raw && !in_background())
+        tcflush(STDIN_FILENO, TCIFLUSH);
     console_restore();
     raise(number); /* its action is the default again */
 }
@@ -106,8 +111,10 @@ static _Noreturn void guard(int pipe)
     prctl(PR_SET_NAME, "bivy-terminal", 0, 0, 0);
     while ((got = SYS_AGAIN(read(pipe, &settings, sizeof settings))) == (ssize_t)sizeof settings)
         ;
-    if (got == 0 && tcgetattr(STDIN_FILENO, &now) == 0 && same(&now, &settings.raw))
+    if (got == 0 && tcgetattr(STDIN_FILENO, &now) == 0 && same(&now, &settings.raw)) {
+        tcflush(STDIN_FILENO, TCIFLUSH);
         tcsetattr(STDIN_FILENO, TCSANOW, &settings.before);
+    }
     _exit(0);
 }
 
@@ -200,8 +207,21 @@ void console_restore(void)
     sigprocmask(SIG_SETMASK, &before, NULL);
 }
 
-void console_release(void)
+/* A paste comes in pieces, as fast as they are taken. */
+static void throw_keys_away(uint64_t by)
 {
+    struct pollfd keys = {.fd = STDIN_FILENO, .events = POLLIN};
+    char unread[4096];
+    int wait = 0;
+
+    while (console.raw && !in_background() && poll(&keys, 1, wait) > 0 && keys.revents & POLLIN && sys_now() < by &&
+           read(STDIN_FILENO, unread, sizeof unread) > 0)
+        wait = QUIET_MS;
+}
+
+void console_release(uint64_t by)
+{
+    throw_keys_away(by);
     console_restore();
     dismiss_guardian();
 }

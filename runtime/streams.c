@@ -10,6 +10,7 @@
 #include "spec.h"
 #include "sys.h"
 
+#define UNREAD_WITHIN ((uint64_t)200000000) /* for keys that nobody read to be thrown away */
 #define WIDE_MEMORY (64u * 1024 * 1024) /* of the leaf: with less it would miss what is in a pipe that was made larger */
 
 static uint64_t inode_of(int fd)
@@ -145,7 +146,9 @@ void streams_serve(struct streams *streams, const struct pollfd *fds, size_t cou
 
 void streams_finish(struct streams *streams, uint64_t deadline, int signals)
 {
-    console_release(); /* from here on Ctrl-C is for us */
+    uint64_t now = sys_now(), by = now + UNREAD_WITHIN;
+
+    console_release(by < now + (deadline - now) / 2 ? by : now + (deadline - now) / 2); /* from here on Ctrl-C is for us */
     sys_close(&streams->in.in);
     sys_close(&streams->in.out);
     stream_finish(&streams->out, "stdout", deadline, signals);

@@ -299,7 +299,7 @@ void terminal_hang_up(struct terminal *terminal)
 
 void terminal_release(struct terminal *terminal)
 {
-    console_release();
+    console_release(0);
     terminal_hang_up(terminal);
     sys_close(&terminal->child);
     sys_close(&terminal->handover);

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -527,6 +528,45 @@ static void what_programs_told_the_terminal(void **state)
     assert_string_equal(result->out, BUSY);
 }
 
+/* Keys until nobody takes any more: bivy's own room and the sandbox's are full, and the rest waits in the person's terminal. */
+static void type_until_full(const struct desk *desk)
+{
+    static const char line[] = "echo this is for the sandbox; exit\r";
+    double taken = now();
+
+    fcntl(desk->master, F_SETFL, O_RDWR | O_NONBLOCK);
+    while (now() - taken < 0.2)
+        if (write(desk->master, line, sizeof line - 1) > 0)
+            taken = now();
+        else
+            poll(NULL, 0, 1);
+}
+
+/* What was typed while the terminal was the sandbox's, and not read there, is not for the person's shell, which would run it. */
+static void keys_for_the_sandbox_stay_there(void **state)
+{
+    struct desk *desk = DESK(0);
+    const struct result *result;
+    struct termios raw;
+    int rest = -1;
+
+    (void)state;
+    ON(desk, "-it", "--timeout", "20s", "--", "sh", "-c", "stty -echo; echo up; exec sleep 1000");
+    expect(desk, "up\r\n");
+    type_until_full(desk);
+    assert_true(ioctl(desk->slave, FIONREAD, &rest) == 0 && rest > 0);
+    session_kill(desk->session, SIGTERM);
+    result = session_finish(desk->session);
+    CHECK_ENDED(result, "cancelled", 128 + SIGTERM);
+    assert_true(same_settings(desk));
+    raw = desk->before;
+    raw.c_lflag &= ~(tcflag_t)ICANON; /* else only whole lines count */
+    tcsetattr(desk->slave, TCSANOW, &raw);
+    assert_true(ioctl(desk->slave, FIONREAD, &rest) == 0 && rest == 0);
+    close(desk->slave);
+    close(desk->master);
+}
+
 /* A screen that stood still after half a --max-output would be of no use. */
 static void a_long_session_stays_live(void **state)
 {
@@ -956,6 +996,7 @@ int main(int argc, char **argv)
         TEST(a_shell_that_was_first_keeps_its_settings),
         TEST(restored_after_a_failed_set_up),
         TEST(what_programs_told_the_terminal),
+        TEST(keys_for_the_sandbox_stay_there),
         TEST(a_long_session_stays_live),
         TEST(a_told_set_up_keeps_its_lines),
         TEST(a_pipeline_keeps_its_lines),
