@@ -23,6 +23,7 @@ static const struct mode {
     {'?', 1049, false, "\033[?1049l"}, /* the other screen, of vi and less */
     {'?', 1047, false, "\033[?1047l"},
     {'?',   47, false, "\033[?47l"},
+    {'?',    6, false, "\033[?6l\033[999H"}, /* lines count from the scrolling region; the cursor goes home, so down again */
     {'?',    7, true,  "\033[?7h"},    /* long lines wrap */
     {'?',   25, true,  "\033[?25h"},   /* the cursor is seen */
     {0,      4, false, "\033[4l"},     /* letters are inserted */

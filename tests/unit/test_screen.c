@@ -37,6 +37,7 @@ static void each_is_taken_back(void **state)
         {"\033[?25l", ENDS "\033[?25h"},
         {"\033[?25h\033[?7h", ""},
         {"\033[?1000;1002;1006h\033[?2004h", ENDS "\033[?1000l\033[?1002l\033[?1006l\033[?2004l"},
+        {"\033[3;4r\033[?6h", ENDS "\033[?6l\033[999H\0337\033[r\0338"},
         {"\033[4h", ENDS "\033[4l"},
         {"\033[?4h\033[25l", ""}, /* other modes that share a number */
         {"\033[2;9r", ENDS "\0337\033[r\0338"},
@@ -95,7 +96,7 @@ static void all_of_it(void **state)
 
     (void)state;
     assert_true(length > 100 && length <= SCREEN_UNDO);
-    screen.left = ~(uint32_t)0 >> 8; /* of the 24 that there are */
+    screen.left = ~(uint32_t)0 >> 7; /* of the 25 that there are */
     screen_given(&screen, text, length);
     assert_int_equal(screen.left, 0);
 }
