@@ -507,14 +507,14 @@ static void what_programs_told_the_terminal(void **state)
     const char *at;
 
     (void)state;
-    ON(desk, "-it", "--timeout", "300ms", "--kill-after", "0s", "--", "sh", "-c", show);
+    ON(desk, "-it", "--timeout", "1s", "--kill-after", "0s", "--", "sh", "-c", show);
     at = expect_after(desk, expect(desk, BUSY "up\r\n"), IDLE);
     expect_after(desk, at, "bivy: timeout");
     result = leave(desk);
     CHECK_ENDED(result, "timeout", 124);
     CHECK(result, record_number(result, "stdout.passed_bytes") == strlen(BUSY "up\r\n"));
     desk = DESK(0);
-    ON(desk, "--timeout", "300ms", "--kill-after", "0s", "--", "sh", "-c", show);
+    ON(desk, "--timeout", "1s", "--kill-after", "0s", "--", "sh", "-c", show);
     at = expect_after(desk, expect(desk, BUSY "up\r\n"), IDLE);
     expect_after(desk, at, "bivy: timeout");
     CHECK_ENDED(leave(desk), "timeout", 124);
