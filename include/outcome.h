@@ -1,4 +1,4 @@
-/* outcome: what was seen of a run. Filled by supervise and main, read by record and report. */
+/* outcome: what was seen of a run. Filled by supervise, course, sampling, verdict and main, read by record and report. */
 #ifndef BIVY_OUTCOME_H
 #define BIVY_OUTCOME_H
 

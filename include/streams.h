@@ -1,4 +1,4 @@
-/* streams: passes stdin, stdout and stderr between caller and command through bivy's own pipes, without ever blocking. */
+/* streams: stdin, stdout and stderr between caller and command, through bivy's own pipes or the sandbox's terminal. */
 #ifndef BIVY_STREAMS_H
 #define BIVY_STREAMS_H
 
@@ -9,29 +9,9 @@
 
 #include "fault.h"
 #include "plan.h"
+#include "stream.h"
 #include "terminal.h"
 #include "words.h"
-
-struct stream {
-    int in;   /* our end of the command's pipe; -1: at its end */
-    int out;  /* where it goes: the caller's, reopened non-blocking where that can be; -1: gone */
-    bool in_ours, out_ours; /* non-blocking, by an open file description of our own */
-    bool splices;      /* splice(2) works between these two */
-    bool waits_out;    /* waiting for room in out, not for bytes in in */
-    bool wide;         /* the command's pipe was made larger, or is not to be */
-    struct terminal *keys; /* in is the caller's terminal: it looks at what is typed */
-    bool shown;        /* in is a terminal's master */
-    bool broken;       /* out is gone (EPIPE): the command's next write gets EPIPE as well */
-    uint64_t seen, passed;
-    uint64_t head;     /* bytes that may still be passed on live */
-    uint64_t tail;     /* size of the ring, 0: everything is passed on live */
-    char *ring;        /* the last bytes, once head is used up */
-    uint64_t ring_seen;
-    char *pending;     /* read but not yet written (where splice does not work) */
-    size_t pending_from, pending_to;
-    char *last; /* NULL: out is no terminal; else &streams.last */
-    struct words *words; /* what passes is looked at for its last words; NULL: it is not */
-};
 
 struct streams {
     struct stream out, err;
@@ -54,9 +34,6 @@ void streams_close_child(struct streams *streams);
 int streams_show(const struct plan *plan, struct streams *streams, struct fault *fault);
 void streams_listen(struct streams *streams);
 
-/* Opens a pipe or terminal of the caller's anew, for writing without blocking, or duplicates what cannot be (*ours false). */
-int streams_open_out(int fd, bool *ours);
-
 /* Fills up to 3 entries; streams_serve takes the answers. */
 size_t streams_poll(struct streams *streams, struct pollfd fds[3]);
 void streams_serve(struct streams *streams, const struct pollfd *fds, size_t count);
@@ -71,7 +48,6 @@ void streams_release(struct streams *streams);
 
 /* Did either stream pass limit? */
 bool streams_over(const struct streams *streams, uint64_t limit);
-bool stream_truncated(const struct stream *stream);
 
 /* Unix sockets that only their own queue refers to outlive their process, hold its cgroup and count against its user until some Unix
  * socket closes: closes one, so that the kernel collects them (unix(7), net/unix/garbage.c). */

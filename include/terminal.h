@@ -1,9 +1,9 @@
-/* terminal: the command's own terminal (-t): a pty of the sandbox's own devpts, whose master the supervisor holds, and the caller's
- * terminal, which is in raw mode while keys go to it. No descriptor of the caller's terminal enters the sandbox.
+/* terminal: the command's own terminal (-t): a pty of the sandbox's own devpts, whose master the supervisor holds. No descriptor of the
+ * caller's terminal (console) enters the sandbox.
  *
- * The order: terminal_foreground; terminal_open; in the process that becomes the command terminal_make, and terminal_control once it
- * has a session; in the supervisor terminal_receive (which takes the caller's terminal) and terminal_serve; terminal_restore before
- * anything of bivy's own is printed; terminal_release. */
+ * The order: console_foreground; terminal_open; in the process that becomes the command terminal_make, and terminal_control once it
+ * has a session; in the supervisor terminal_receive (which takes the console) and terminal_serve; console_release before anything of
+ * bivy's own is printed; terminal_release. */
 #ifndef BIVY_TERMINAL_H
 #define BIVY_TERMINAL_H
 
@@ -29,10 +29,6 @@ struct terminal {
 };
 
 #define TERMINAL_NONE ((struct terminal){.child = -1, .handover = -1, .master = -1, .slave = -1, .signals = -1, .window = -1})
-
-/* For a caller with job control, before anything is made: in the background this process stops here (SIGTTOU), as any program that
- * wants the terminal, until it is in the foreground. Does nothing unless stdin is a terminal and its keys are wanted. */
-void terminal_foreground(bool interactive);
 
 /* The socket, the size, the signals. keys: pass on what is typed, should stdin be a terminal. */
 int terminal_open(bool interactive, struct terminal *terminal, struct fault *fault);
@@ -60,10 +56,6 @@ void terminal_end_input(struct terminal *terminal);
 /* The caller takes no more output: the command's session gets SIGHUP, as from a terminal that is gone. */
 void terminal_hang_up(struct terminal *terminal);
 
-/* Raw mode on stdin, if keys; may stop the process (SIGTTOU) until it is in the foreground. false: it cannot be had. */
-bool terminal_take(const struct terminal *terminal);
-/* As it was before terminal_take. Not in the background, where the terminal is somebody else's. Can be called at any time. */
-void terminal_restore(void);
 /* The caller's window size, to the sandbox. */
 void terminal_winch(struct terminal *terminal);
 void terminal_release(struct terminal *terminal);

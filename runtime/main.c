@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "check.h"
+#include "console.h"
 #include "facts.h"
 #include "host.h"
 #include "leaves.h"
@@ -18,7 +19,6 @@
 #include "report.h"
 #include "run.h"
 #include "sys.h"
-#include "terminal.h"
 #include "version.h"
 
 /* Where a bivy begins, and each subcommand but for the runs themselves (run.c). */
@@ -188,7 +188,7 @@ int main(int argc, char **argv)
     case VERB_RUN:
     case VERB_SHELL:
         if (spec.tty)
-            terminal_foreground(spec.interactive); /* before the clock starts and anything is made */
+            console_foreground(spec.interactive); /* before the clock starts and anything is made */
         status = run_and_tell(&spec, NULL);
         break;
     case VERB_SELFTEST:
@@ -211,7 +211,7 @@ int main(int argc, char **argv)
         break;
     case VERB_ENTER:
         if (spec.tty)
-            terminal_foreground(spec.interactive);
+            console_foreground(spec.interactive);
         status = run_enter(&spec);
         break;
     case VERB_VERSION:

@@ -26,8 +26,8 @@ void options_defaults(struct spec *spec)
         .open_files = 1024,
         .timeout = 30 * SECOND,
         .kill_after = 2 * SECOND,
-        .max_output = 1 * MIB,
-        .output_limit = 0, /* decided below: it follows --max-output */
+        .max_output = 0,   /* decided below: a terminal that people look at shows all */
+        .output_limit = 0, /* likewise: it follows --max-output */
         .file_size = SPEC_UNLIMITED,
         .host_uid = SPEC_UNSET_ID,
         .host_gid = SPEC_UNSET_ID,
@@ -466,5 +466,7 @@ int options_parse(int argc, char **argv, struct spec *spec, struct fault *fault)
         spec->scratch = spec->memory / 2;
     if (spec->output_limit == 0)
         spec->output_limit = spec->max_output > 64 * MIB ? spec->max_output : 64 * MIB;
+    if (spec->max_output == 0)
+        spec->max_output = spec->tty && spec->interactive ? SPEC_UNLIMITED : 1 * MIB;
     return 0;
 }

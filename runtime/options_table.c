@@ -56,7 +56,7 @@ const struct option options_table[] = {
     {"affinity", 0, CHOICE, FIELD(affinity), 0, 0, switch_words, "on|off",
      "let the command see only as many processors as --cpus rounds up to; default on", MAKES},
     {"max-output", 0, SIZE_OR_NONE, FIELD(max_output), 1 * KIB, TIB, NULL, "SIZE|none",
-     "kept of stdout and of stderr each: the first half live, the last half at the end; default 1M", MAKES},
+     "kept of stdout and of stderr each: the first half live, the last half at the end; default 1M, with -it none", MAKES},
     {"output-limit", 0, SIZE_OR_NONE, FIELD(output_limit), 1 * KIB, TIB, NULL, "SIZE|none",
      "end the command once a stream has written more; default 64M, or --max-output if that is more", MAKES},
     {"report", 0, TEXT, FIELD(report), 0, 0, NULL, "FILE|fd:N", "write the record, one JSON object, there", MAKES},

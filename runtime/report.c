@@ -9,11 +9,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "console.h"
 #include "helper.h"
 #include "json.h"
 #include "place.h"
 #include "plain.h"
-#include "streams.h"
+#include "stream.h"
 #include "summary.h"
 #include "sys.h"
 #include "units.h"
@@ -26,7 +27,7 @@
 static int put_patiently(int caller, const char *bytes, size_t length, uint64_t by)
 {
     bool ours;
-    SYS_CLOSES int fd = streams_open_out(caller, &ours);
+    SYS_CLOSES int fd = stream_open_out(caller, &ours);
 
     if (fd < 0)
         return errno == EBADF ? -EBADF : -errno;
@@ -300,7 +301,7 @@ static void put_coloured(const char *colour, const char *prefix, const char *tex
     size_t length = (size_t)snprintf(line, sizeof line, "%sbivy: %s", colour, prefix);
 
     length += plain_text(text, strlen(text), line + length, sizeof line - 8 - length);
-    length += (size_t)snprintf(line + length, sizeof line - length, "%s\n", *colour ? "\x1b[0m" : "");
+    length += (size_t)snprintf(line + length, sizeof line - length, "%s%s\n", *colour ? "\x1b[0m" : "", console_is_raw() ? "\r" : "");
     be_calm(by);
     put_patiently(STDERR_FILENO, line, length, by);
 }

@@ -15,6 +15,7 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include "console.h"
 #include "sys.h"
 
 #ifndef TIOCGPTPEER
@@ -31,12 +32,6 @@
 
 static const char taken = 'M'; /* the supervisor's one word: it holds the master */
 
-/* The caller's terminal. Not in struct terminal: a signal that ends the process must find it. */
-static struct {
-    volatile sig_atomic_t raw;
-    struct termios before;
-} caller;
-
 /* ioctl(2) whose request is a number of 32 bits: to musl it is an int, to glibc an unsigned long. */
 static int ask(int fd, unsigned request, void *value)
 {
@@ -45,105 +40,10 @@ static int ask(int fd, unsigned request, void *value)
 
 /* ---- the caller's side ---- */
 
-/* In the background of stdin's terminal? Not if that is another session's: then nobody stops us. */
-static bool in_background(void)
+static void take(const struct terminal *terminal)
 {
-    pid_t group = tcgetpgrp(STDIN_FILENO);
-
-    return group >= 0 && group != getpgrp();
-}
-
-/* What a caller left ignored or blocked would let a background process take the terminal. */
-static void stop_as_usual(void)
-{
-    sigset_t stops;
-
-    signal(SIGTTOU, SIG_DFL);
-    signal(SIGTTIN, SIG_DFL);
-    sigemptyset(&stops);
-    sigaddset(&stops, SIGTTOU);
-    sigaddset(&stops, SIGTTIN);
-    sigprocmask(SIG_UNBLOCK, &stops, NULL);
-}
-
-void terminal_foreground(bool interactive)
-{
-    struct termios now;
-
-    if (!interactive || tcgetattr(STDIN_FILENO, &now) < 0)
-        return;
-    stop_as_usual();
-    /* Changes nothing; the kernel stops whoever asks for it from the background. EIO: nobody could continue us. */
-    while (in_background() && tcsetattr(STDIN_FILENO, TCSANOW, &now) < 0 && errno == EINTR)
-        ;
-}
-
-/* Any signal that is about to end the process. tcsetattr(3) may be called here (signal-safety(7)). */
-static void on_fatal(int number)
-{
-    terminal_restore();
-    raise(number); /* its action is the default again */
-}
-
-static void guard(void)
-{
-    static const int fatal[] = {SIGQUIT, SIGABRT, SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGSYS, SIGALRM, SIGVTALRM, SIGPROF,
-                                SIGUSR1, SIGUSR2, SIGXCPU, SIGIO, SIGPWR, SIGSTKFLT};
-    struct sigaction action = {.sa_handler = on_fatal, .sa_flags = (int)(SA_RESETHAND | SA_NODEFER)}, now;
-
-    for (size_t i = 0; i < sizeof fatal / sizeof fatal[0]; i++)
-        if (sigaction(fatal[i], NULL, &now) == 0 && now.sa_handler == SIG_DFL)
-            sigaction(fatal[i], &action, NULL);
-}
-
-/* cfmakeraw(3), which POSIX does not have: every key is a byte, and every byte of the command's terminal is shown as it comes. */
-static void make_raw(struct termios *settings)
-{
-    settings->c_iflag &= ~(tcflag_t)(IGNBRK | BRKINT | PARMRK | ISTRIP | INLCR | IGNCR | ICRNL | IXON);
-    settings->c_oflag &= ~(tcflag_t)OPOST;
-    settings->c_lflag &= ~(tcflag_t)(ECHO | ECHONL | ICANON | ISIG | IEXTEN);
-    settings->c_cflag &= ~(tcflag_t)(CSIZE | PARENB);
-    settings->c_cflag |= CS8;
-    settings->c_cc[VMIN] = 1;
-    settings->c_cc[VTIME] = 0;
-}
-
-bool terminal_take(const struct terminal *terminal)
-{
-    struct termios raw;
-
-    if (!terminal->keys)
-        return true;
-    stop_as_usual();
-    guard();
-    if (in_background() && tcgetattr(STDIN_FILENO, &raw) == 0)
-        while (tcsetattr(STDIN_FILENO, TCSANOW, &raw) < 0 && errno == EINTR) /* stops here; afterwards the settings may be others */
-            ;
-    if (!caller.raw && tcgetattr(STDIN_FILENO, &caller.before) < 0)
-        return false;
-    raw = caller.before;
-    make_raw(&raw);
-    caller.raw = 1; /* before it is: a signal in between restores what need not be */
-    if (SYS_AGAIN(tcsetattr(STDIN_FILENO, TCSANOW, &raw)) == 0)
-        return true;
-    caller.raw = 0;
-    return false;
-}
-
-void terminal_restore(void)
-{
-    sigset_t quiet, before;
-
-    if (!caller.raw)
-        return;
-    sigemptyset(&quiet);
-    sigaddset(&quiet, SIGTTOU); /* should the shell take the terminal back at this moment: not stop over it */
-    sigprocmask(SIG_BLOCK, &quiet, &before);
-    /* Never TCSADRAIN: it waits for whoever reads the terminal. */
-    if (!in_background())
-        tcsetattr(STDIN_FILENO, TCSANOW, &caller.before);
-    caller.raw = 0;
-    sigprocmask(SIG_SETMASK, &before, NULL);
+    if (terminal->keys)
+        console_take();
 }
 
 static void read_size(struct terminal *terminal)
@@ -199,14 +99,14 @@ void terminal_suspend(struct terminal *terminal)
 {
     sigset_t stop, before;
 
-    terminal_restore();
+    console_restore();
     sigemptyset(&stop);
     sigaddset(&stop, SIGTSTP);
     kill(terminal->suspend ? 0 : getpid(), SIGTSTP); /* a key is for the whole job, as in `bivy run -it ... | tee log` */
     terminal->suspend = false;
     sigprocmask(SIG_UNBLOCK, &stop, &before); /* here */
     sigprocmask(SIG_SETMASK, &before, NULL);
-    terminal_take(terminal);
+    take(terminal);
     terminal_winch(terminal);
 }
 
@@ -219,7 +119,7 @@ bool terminal_serve(struct terminal *terminal)
         if (info.ssi_signo == SIGTSTP)
             stop = true;
         else if (info.ssi_signo == SIGCONT)
-            terminal_take(terminal); /* after a SIGSTOP the shell has set it as it likes it */
+            take(terminal); /* after a SIGSTOP the shell has set it as it likes it */
         terminal_winch(terminal);
     }
     return stop;
@@ -361,7 +261,7 @@ int terminal_receive(struct terminal *terminal, struct fault *fault)
                          "the sandbox sent something that is not its terminal");
     }
     /* One that cannot be had (its session is gone) cannot be read either: the input ends by itself. */
-    terminal_take(terminal);
+    take(terminal);
     terminal_winch(terminal);
     SYS_AGAIN(send(terminal->handover, &taken, 1, MSG_NOSIGNAL | MSG_DONTWAIT)); /* if this fails the sandbox is gone */
     sys_close(&terminal->handover);
@@ -399,7 +299,7 @@ void terminal_hang_up(struct terminal *terminal)
 
 void terminal_release(struct terminal *terminal)
 {
-    terminal_restore();
+    console_release(0);
     terminal_hang_up(terminal);
     sys_close(&terminal->child);
     sys_close(&terminal->handover);

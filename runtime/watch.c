@@ -163,7 +163,7 @@ static void find_terminal(struct watch *watch)
         return;
     if (watch->spec->interactive && isatty(STDIN_FILENO))
         return; /* what is typed is echoed there too: the line would wipe it away */
-    watch->terminal = streams_open_out(STDERR_FILENO, &ours);
+    watch->terminal = stream_open_out(STDERR_FILENO, &ours);
     if (!ours)
         sys_close(&watch->terminal);
 }

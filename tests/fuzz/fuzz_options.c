@@ -104,7 +104,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         MUST((spec.verb == VERB_KILL || spec.verb == VERB_ENTER) == (spec.id != NULL));
         MUST(!spec.id || (strlen(spec.id) == SPEC_ID_LENGTH && !strpbrk(spec.id, "/.\n")));
         MUST((spec.verb != VERB_SHELL && spec.verb != VERB_ENTER) || (spec.argv && spec.argv[0][0]));
-        MUST(!runs || (spec.scratch > 0 && spec.output_limit >= 1024));
+        MUST(!runs || (spec.scratch > 0 && spec.output_limit >= 1024 && spec.max_output >= 1024));
         MUST(!runs || !spec.rootfs || *spec.rootfs);
         MUST(!runs || !spec.workspace || *spec.workspace);
         MUST(!runs || !spec.report || *spec.report);

@@ -144,6 +144,8 @@ static void check_text(const char *text, size_t size, int result, const struct s
         direct.scratch = direct.memory / 2;
     if (direct.output_limit == 0)
         direct.output_limit = direct.max_output > 64 * MIB ? direct.max_output : 64 * MIB;
+    if (direct.max_output == 0)
+        direct.max_output = direct.tty && direct.interactive ? SPEC_UNLIMITED : 1 * MIB;
     if (result == 0)
         same_spec(spec, &direct);
     check_words(text, result, &direct, fault); /* not spec: its text goes with the next parsing */

@@ -57,7 +57,7 @@ static inline void check_numbers(const struct spec *spec)
     MUST(spec->timeout >= 10000000 && spec->timeout <= UINT64_C(604800000000000));
     MUST(spec->kill_after <= UINT64_C(3600000000000));
     MUST(spec->scratch_inodes >= 64 && spec->open_files >= 16);
-    MUST(spec->max_output >= 1024);
+    MUST(spec->max_output == 0 || spec->max_output >= 1024); /* 0: not said, and the line is not complete */
     MUST(spec->file_size >= 4096 && (spec->keep == 0 || spec->keep >= 1000000000) && spec->log <= LOG_SYSLOG);
     MUST(spec->host_uid != 0 && (spec->host_uid < UINT32_MAX || spec->host_uid == SPEC_UNSET_ID));
     MUST(spec->host_gid != 0 && (spec->host_gid < UINT32_MAX || spec->host_gid == SPEC_UNSET_ID));

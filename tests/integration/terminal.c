@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -26,6 +27,7 @@ struct desk {
     bool shell, background; /* a shell of the test's between terminal and bivy, that starts it in the background */
     bool deaf;              /* the job begins with its stop signals ignored and blocked */
     bool strange;           /* not the user's own: it cannot be opened anew */
+    bool piped;             /* bivy's standard output goes elsewhere */
     struct termios before;
     char *screen;
     size_t length;
@@ -126,7 +128,8 @@ static void sit_down(void *data)
     if (desk->shell)
         be_shell(desk, terminal);
     for (int i = 0; i < 3; i++)
-        dup2(terminal, i);
+        if (i != STDOUT_FILENO || !desk->piped)
+            dup2(terminal, i);
     close(terminal);
 }
 
@@ -202,6 +205,14 @@ static bool same_settings(const struct desk *desk)
     assert_int_equal(tcgetattr(desk->slave, &now), 0);
     return now.c_iflag == desk->before.c_iflag && now.c_oflag == desk->before.c_oflag && now.c_cflag == desk->before.c_cflag &&
            now.c_lflag == desk->before.c_lflag && !memcmp(now.c_cc, desk->before.c_cc, sizeof now.c_cc);
+}
+
+static struct termios read_settings(const struct desk *desk)
+{
+    struct termios now;
+
+    assert_int_equal(tcgetattr(desk->slave, &now), 0);
+    return now;
 }
 
 static bool is_raw(const struct desk *desk)
@@ -411,11 +422,11 @@ static void clean_up(void)
     AWAIT((session_finish(session_start(HOW(.verb = "clean"), (const char *const[]){NULL})), leaf_count() == 0));
 }
 
-/* Of these bivy dies, but not without giving the terminal back. */
+/* Of these bivy dies, but not without giving the terminal back; after SIGKILL somebody else does. */
 static void restored_after_deadly_signals(void **state)
 {
-    static const int signals[] = {
-        SIGQUIT, SIGABRT, SIGUSR1, SIGALRM,
+    const int signals[] = {
+        SIGQUIT, SIGABRT, SIGUSR1, SIGALRM, SIGRTMIN + 3, SIGKILL,
 #ifndef TEST_SANITIZED /* AddressSanitizer has a handler of its own */
         SIGSEGV,
 #endif
@@ -430,10 +441,36 @@ static void restored_after_deadly_signals(void **state)
         expect(desk, "up\r\n");
         assert_true(is_raw(desk));
         session_kill(desk->session, signals[i]);
+        if (signals[i] == SIGKILL)
+            AWAIT(same_settings(desk));
         result = leave(desk);
         CHECK(result, result->killed && result->status == 128 + signals[i]);
     }
     clean_up();
+}
+
+/* What a shell has made of its terminal by the time that bivy is killed is the shell's. */
+static void a_shell_that_was_first_keeps_its_settings(void **state)
+{
+    struct desk *desk = DESK(0);
+    struct termios mine;
+
+    (void)state;
+    bivy_was_killed = true;
+    ON(desk, "-it", "--", "sh", "-c", "echo up; sleep 1000");
+    expect(desk, "up\r\n");
+    assert_true(is_raw(desk));
+    session_kill(desk->session, SIGSTOP);
+    mine = desk->before;
+    mine.c_lflag &= ~(tcflag_t)(ICANON | ECHO); /* as one that edits lines */
+    tcsetattr(desk->slave, TCSANOW, &mine);
+    desk->before = mine;
+    session_kill(desk->session, SIGKILL);
+    session_finish(desk->session);
+    clean_up(); /* nobody is left who could change them */
+    assert_true(same_settings(desk));
+    close(desk->slave);
+    close(desk->master);
 }
 
 /* bivy's own words stand at the beginning of lines, in a terminal that does what it did. */
@@ -455,6 +492,123 @@ static void restored_after_a_failed_set_up(void **state)
     ON(desk, "-it", "--rootfs", "/nowhere", "--", "true");
     expect(desk, "bivy: rootfs: ");
     CHECK_ENDED(leave(desk), "setup_failed", 125);
+}
+
+#define BUSY "\033[?1049h\033[?25l\033[?1000h\033[?7l"
+#define IDLE "\033[?1049l\033[?7h\033[?25h\033[?1000l"
+
+/* An editor that is killed had the other screen, no cursor, the mouse: bivy's words come after all that is taken back. Likewise without -t;
+ * and a command that takes it back itself, or whose output is no terminal's, gets nothing added. */
+static void what_programs_told_the_terminal(void **state)
+{
+    static const char show[] = "printf '" BUSY "up\\n'; sleep 1000", tidy[] = "printf '" BUSY "up\\n" IDLE "'";
+    struct desk *desk = DESK(0);
+    const struct result *result;
+    const char *at;
+
+    (void)state;
+    ON(desk, "-it", "--timeout", "1s", "--kill-after", "0s", "--", "sh", "-c", show);
+    at = expect_after(desk, expect(desk, BUSY "up\r\n"), IDLE);
+    expect_after(desk, at, "bivy: timeout");
+    result = leave(desk);
+    CHECK_ENDED(result, "timeout", 124);
+    CHECK(result, record_number(result, "stdout.passed_bytes") == strlen(BUSY "up\r\n"));
+    desk = DESK(0);
+    ON(desk, "--timeout", "1s", "--kill-after", "0s", "--", "sh", "-c", show);
+    at = expect_after(desk, expect(desk, BUSY "up\r\n"), IDLE);
+    expect_after(desk, at, "bivy: timeout");
+    CHECK_ENDED(leave(desk), "timeout", 124);
+    desk = DESK(0);
+    ON(desk, "-it", "--quiet", "--", "sh", "-c", tidy);
+    expect(desk, IDLE);
+    CHECK_WELL(leave(desk));
+    assert_string_equal(desk->screen, BUSY "up\r\n" IDLE);
+    result = BIVY("-t", "--", "sh", "-c", "printf '" BUSY "'");
+    CHECK_WELL(result);
+    assert_string_equal(result->out, BUSY);
+}
+
+/* Keys until nobody takes any more: bivy's own room and the sandbox's are full, and the rest waits in the person's terminal. */
+static void type_until_full(const struct desk *desk)
+{
+    static const char line[] = "echo this is for the sandbox; exit\r";
+    double taken = now();
+
+    fcntl(desk->master, F_SETFL, O_RDWR | O_NONBLOCK);
+    while (now() - taken < 0.2)
+        if (write(desk->master, line, sizeof line - 1) > 0)
+            taken = now();
+        else
+            poll(NULL, 0, 1);
+}
+
+/* What was typed while the terminal was the sandbox's, and not read there, is not for the person's shell, which would run it. */
+static void keys_for_the_sandbox_stay_there(void **state)
+{
+    struct desk *desk = DESK(0);
+    const struct result *result;
+    struct termios raw;
+    int rest = -1;
+
+    (void)state;
+    ON(desk, "-it", "--timeout", "20s", "--", "sh", "-c", "stty -echo; echo up; exec sleep 1000");
+    expect(desk, "up\r\n");
+    type_until_full(desk);
+    assert_true(ioctl(desk->slave, FIONREAD, &rest) == 0 && rest > 0);
+    session_kill(desk->session, SIGTERM);
+    result = session_finish(desk->session);
+    CHECK_ENDED(result, "cancelled", 128 + SIGTERM);
+    assert_true(same_settings(desk));
+    raw = desk->before;
+    raw.c_lflag &= ~(tcflag_t)ICANON; /* else only whole lines count */
+    tcsetattr(desk->slave, TCSANOW, &raw);
+    assert_true(ioctl(desk->slave, FIONREAD, &rest) == 0 && rest == 0);
+    close(desk->slave);
+    close(desk->master);
+}
+
+/* A screen that stood still after half a --max-output would be of no use. */
+static void a_long_session_stays_live(void **state)
+{
+    struct desk *desk = DESK(0);
+
+    (void)state;
+    ON(desk, "-it", "--", "sh", "-c", "seq 1 100000; echo up; read -r word; echo got $word");
+    expect(desk, "up\r\n");
+    type(desk, "it\r");
+    expect(desk, "got it\r\n");
+    CHECK_WELL(leave(desk));
+}
+
+/* The set-up is told while the terminal is raw already. */
+static void a_told_set_up_keeps_its_lines(void **state)
+{
+    struct desk *desk = DESK(0);
+    const struct result *result;
+
+    (void)state;
+    ON(desk, "-it", "--verbose", "--", "echo", "up");
+    expect(desk, "the gate passed");
+    expect(desk, "up\r\n");
+    result = leave(desk);
+    CHECK_WELL(result);
+    for (const char *at = desk->screen; (at = strchr(at, '\n')); at++)
+        CHECK(result, at > desk->screen && at[-1] == '\r');
+}
+
+/* In a pipeline others write to the terminal meanwhile, lines that end as they do. */
+static void a_pipeline_keeps_its_lines(void **state)
+{
+    struct desk *desk = DESK(.piped = true);
+    const struct result *result;
+
+    (void)state;
+    ON(desk, "-it", "--", "sh", "-c", "read -r word; echo got $word; read -r word");
+    AWAIT((read_settings(desk).c_lflag & ICANON) == 0);
+    assert_true(read_settings(desk).c_oflag & OPOST);
+    type(desk, "one\rtwo\r");
+    result = leave(desk);
+    CHECK_WELL(result);
 }
 
 /* The window is closed. */
@@ -839,7 +993,13 @@ int main(int argc, char **argv)
         TEST(restored_after_a_timeout),
         TEST(restored_after_signals),
         TEST(restored_after_deadly_signals),
+        TEST(a_shell_that_was_first_keeps_its_settings),
         TEST(restored_after_a_failed_set_up),
+        TEST(what_programs_told_the_terminal),
+        TEST(keys_for_the_sandbox_stay_there),
+        TEST(a_long_session_stays_live),
+        TEST(a_told_set_up_keeps_its_lines),
+        TEST(a_pipeline_keeps_its_lines),
         TEST(a_terminal_that_goes_away),
         TEST(the_background_waits),
         TEST(stopped_and_continued),

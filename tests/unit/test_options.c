@@ -183,6 +183,13 @@ static void what_follows_what(void **state)
     good(ARGS("run", "--max-output", "none", "--output-limit", "2M", "x"));
     assert_true(spec.max_output == SPEC_UNLIMITED);
     assert_int_equal(spec.output_limit, 2 * MIB);
+    good(ARGS("run", "-it", "x"));
+    assert_true(spec.max_output == SPEC_UNLIMITED);
+    assert_int_equal(spec.output_limit, 64 * MIB);
+    good(ARGS("run", "-it", "--max-output", "2M", "x"));
+    assert_int_equal(spec.max_output, 2 * MIB);
+    good(ARGS("run", "-t", "x"));
+    assert_int_equal(spec.max_output, MIB);
 }
 
 static void verbs(void **state)

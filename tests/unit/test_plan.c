@@ -85,6 +85,7 @@ static int begin(void **state)
     options_defaults(&spec);
     spec.verb = VERB_PLAN;
     spec.scratch = 128 * MIB;
+    spec.max_output = MIB;
     spec.output_limit = 64 * MIB;
     spec.argv = command;
     memset(&facts, 0, sizeof facts);
