@@ -28,8 +28,12 @@ struct usage {
     uint64_t major_faults; /* not bytes: pages of files read for a process that touched them, since the leaf was made (pgmajfault) */
 };
 
+/* Whose memory ran out when the kernel killed. */
+enum oom_of { OOM_UNKNOWN, OOM_OF_LEAF, OOM_ABOVE, OOM_OF_HOST };
+
 /* What the kernel log says of a kill for memory. */
 struct oom_report {
+    enum oom_of of;
     char name[32];      /* of who was killed; "" not known */
     uint64_t pid, bytes; /* his, and what he held in memory; 0: not known */
     struct usage usage; /* of the leaf just before */
@@ -87,13 +91,16 @@ void readings_parse(const struct readings_texts *texts, struct readings *reading
 /* The parts of a usage, from the text of memory.stat; total must be there already: what the kernel does not name is its own. */
 bool readings_usage_parse(const char *text, bool v1, struct usage *usage);
 
+/* The kernel killed when the leaf had used up that many bytes: what it does not name of them is its own. */
+void readings_usage_full(struct usage *usage, uint64_t limit);
+
 /* Takes in the next record of /dev/kmsg: the leaf's memory at the kill, who was killed and how large he was (mm/oom_kill.c,
  * mm/memcontrol.c). Begin with all zero; what is there after the last record counts. */
 void readings_oom_record(const char *record, const char *path, struct oom_report *report);
 
 /* The name of the victim, where record, one of /dev/kmsg (Documentation/ABI/testing/dev-kmsg), says that the kernel has
- * killed a process of the leaf at path for its memory limit. The name is as the log has it, odd bytes as \xNN; cut off
- * to fit. */
-bool readings_oom_name(const char *record, const char *path, char *name, size_t size);
+ * killed a process of the leaf at path for want of memory, and whose limit that was: the leaf's, that of a cgroup above, or the
+ * host's. OOM_UNKNOWN: it says nothing of the kind. The name is as the log has it, odd bytes as \xNN; cut off to fit. */
+enum oom_of readings_oom_name(const char *record, const char *path, char *name, size_t size);
 
 #endif

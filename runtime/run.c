@@ -33,8 +33,10 @@ static void read_outcome(struct host *host, struct outcome *outcome)
     outcome->enforced = host->cgroup.enforced;
     if (outcome->readings.oom_kills > 0)
         readings_oom_victim(&host->cgroup, &outcome->victim);
-    if (outcome->victim.usage.moment) /* the kernel's own word, of that very moment */
+    if (outcome->victim.usage.moment) { /* the kernel's own word, of that very moment */
         outcome->usage = outcome->victim.usage;
+        readings_usage_full(&outcome->usage, outcome->victim.of == OOM_OF_LEAF ? host->plan.memory : 0);
+    }
     outcome->out.seen = host->streams.out.seen;
     outcome->out.passed = host->streams.out.passed;
     outcome->out.truncated = stream_truncated(&host->streams.out);

@@ -195,13 +195,14 @@ static void on_deadline(struct run *run, uint64_t now)
     }
 }
 
-/* What the memory is: kept is what was seen at the limit, or else the largest. */
+/* What the memory is: kept is what was seen at the limit, or else the largest. At the limit the last look counts, unless much is gone by
+ * then: at the first one the kernel may still have had pages of files to take back, and would not have killed. */
 static void sample(struct run *run, enum moment moment)
 {
     struct usage *best = &run->outcome->usage, now;
+    uint64_t least = moment == MOMENT_LIMIT ? best->total - best->total / 8 : best->total;
 
-    if (moment < best->moment || (moment == best->moment && readings_memory(run->cgroup) <= best->total) ||
-        !look_at_memory(run, &now))
+    if (moment < best->moment || (moment == best->moment && readings_memory(run->cgroup) <= least) || !look_at_memory(run, &now))
         return;
     now.moment = moment;
     *best = now;

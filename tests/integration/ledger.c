@@ -76,6 +76,55 @@ static void memory_by_heap(void **state)
     }
 }
 
+/* What fills the memory is what the kernel keeps for many empty files: said so, and not to be the program's heap. */
+static void memory_by_the_kernel(void **state)
+{
+    const struct result *result;
+
+    (void)state;
+    AWAIT(victim_told(result = RUN(HOW(.workspace = workspace_make()), "--memory", "16M", "--scratch", "8M", "--scratch-inodes", "1000000",
+                                   "--", "./payload", "litter", "/tmp")));
+    CHECK_ENDED(result, "oom", 137);
+    check_hint(result, "memory", "--memory");
+    if (harness.user)
+        return;
+    check_hint(result, "memory", "the kernel's own ");
+    CHECK(result, record_number(result, "memory.parts.kernel_bytes") > 8 * MIB && record_number(result, "memory.parts.heap_bytes") < 4 * MIB);
+}
+
+/* A limit of the cgroup parent's for a moment, and what came of a run below it. The parent has it no more when this returns. */
+static const struct result *below(enum hierarchy_name hierarchy, const char *v1_file, const char *v2_file, const char *limit, const char *script)
+{
+    bool v1 = *harness.mount[hierarchy];
+    char *file = text_format("%s%s/%s", harness.mount[v1 ? hierarchy : CGROUP_V2], harness.parent, v1 ? v1_file : v2_file);
+    struct session *session;
+
+    file_write(file, limit);
+    session = START(HOW(0), "--", "sh", "-c", script);
+    session_wait(session);
+    file_write(file, v1 && hierarchy == CGROUP_MEMORY ? "-1" : "max"); /* before anything is checked */
+    return session_finish(session);
+}
+
+/* It is not the sandbox's limit that was in the way, and a higher one would not help. */
+static void a_limit_above(void **state)
+{
+    const char *memory, *pids;
+    const struct result *result = below(CGROUP_MEMORY, "memory.limit_in_bytes", "memory.max", "33554432", "exec tail /dev/zero");
+
+    (void)state;
+    CHECK_ENDED(result, "oom", 137);
+    memory = hint(result, "memory");
+    CHECK(result, !record_limit_hit(result, "memory") && memory && !strstr(memory, "--memory"));
+    CHECK(result, strstr(memory, "not for the sandbox's own limit") && strstr(memory, harness.parent));
+    result = below(CGROUP_PIDS, "pids.max", "pids.max", "8", "for i in 1 2 3 4 5 6 7 8 9 10; do sleep 100 & done; exit 3");
+    CHECK(result, result->status != 0 && !record_limit_hit(result, "pids"));
+    if (record_null(result, "pids.denied") || record_number(result, "pids.denied") == 0)
+        return; /* newer kernels count it where the limit is */
+    pids = hint(result, "pids");
+    CHECK(result, pids && !strstr(pids, "--pids") && strstr(pids, harness.parent));
+}
+
 /* A run that ends well: its parts are there, and add up to about the peak. */
 static void the_parts_of_a_good_run(void **state)
 {
@@ -185,6 +234,9 @@ static void the_size_of_a_file(void **state)
     CHECK_ENDED(result, "signaled", 128 + SIGXFSZ);
     check_hint(result, "file_size", "1.0 MiB");
     CHECK(result, record_number(result, "file_size.limit_bytes") == MIB);
+    result = RUN(HOW(.workspace = workspace_make()), "--file-size", "1M", "--", "sh", "-c", "./payload fill /tmp; exit $?");
+    CHECK_ENDED(result, "exited", 128 + SIGXFSZ);
+    check_hint(result, "file_size", "a program that it ran");
 }
 
 static void open_files(void **state)
@@ -325,6 +377,8 @@ int main(int argc, char **argv)
     static const struct harness_test tests[] = {
         TEST(memory_by_scratch),
         TEST(memory_by_heap),
+        TEST(memory_by_the_kernel),
+        TEST_ROOT(a_limit_above),
         TEST(the_parts_of_a_good_run),
         TEST(the_parts_when_a_process_is_left),
         TEST_ROOT(a_full_memory_that_nothing_is_killed_for),

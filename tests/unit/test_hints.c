@@ -13,6 +13,7 @@
 #define EXITED(status) ((status) << 8)
 
 static char *argv[] = {(char *)(uintptr_t) "/usr/bin/job", NULL};
+static struct place workspace = {.mount = "/srv"};
 static struct spec spec;
 static struct plan plan;
 static struct outcome outcome;
@@ -26,7 +27,8 @@ static int fresh(void **state)
                          .open_files = 64, .file_size = SPEC_UNLIMITED, .timeout = 30 * SECOND};
     plan = (struct plan){.id = "0123456789ab", .memory = spec.memory, .cpu = spec.cpu, .pids = spec.pids, .scratch = spec.scratch,
                          .scratch_inodes = spec.scratch_inodes, .open_files = spec.open_files, .file_size = SPEC_UNLIMITED,
-                         .timeout = spec.timeout, .max_output = MIB, .output_limit = 64 * MIB};
+                         .timeout = spec.timeout, .max_output = MIB, .output_limit = 64 * MIB, .workspace = &workspace,
+                         .cgroup_parent = "/agents.slice"};
     outcome = (struct outcome){.kind = OUTCOME_EXITED, .have_status = true, .ran = true, .have_readings = true, .enforced = 15,
                                .ready_at = SECOND, .ended_at = 2 * SECOND,
                                .readings = {.have_peak = true, .have_cpu = true, .have_throttled = true, .have_pids = true,
@@ -109,10 +111,98 @@ static void memory(void **state)
     assert_true(summary_make(&spec, &plan, &outcome, lines) > 1); /* also on exit 0 */
 }
 
+/* What it is that fills the memory decides what helps. */
+static void memory_of_the_kernel(void **state)
+{
+    (void)state;
+    outcome.kind = OUTCOME_OOM;
+    outcome.wait_status = SIGKILL;
+    outcome.readings.memory_peak = 64 * MIB;
+    outcome.readings.oom_kills = 1;
+    outcome.usage = (struct usage){.moment = MOMENT_LIMIT, .total = 64 * MIB, .heap = 8 * MIB, .scratch = 9 * MIB, .kernel = 47 * MIB};
+    says("memory", "the kernel's own 47.0 MiB", "fewer of them at once");
+    outcome.usage = (struct usage){.moment = MOMENT_LIMIT, .total = 64 * MIB, .heap = 20 * MIB, .cache = 44 * MIB};
+    says("memory", "page cache 44.0 MiB)", "in parts"); /* killed: the kernel could not take those pages back */
+}
+
+/* A limit above the sandbox's, or the host, ran out: its own is not blamed, nor is a higher one advised. */
+static void others_ran_out(void **state)
+{
+    (void)state;
+    outcome.kind = OUTCOME_OOM;
+    outcome.wait_status = SIGKILL;
+    outcome.readings.oom_kills = 1;
+    outcome.readings.memory_peak = 30 * MIB; /* the log is not to be had: the peak tells */
+    hit("");
+    says("memory", "a process was killed for want of memory", "/agents.slice or a cgroup above");
+    assert_true(strstr(hints[0].text, "30.0 MiB of 64.0 MiB") && strstr(hints[0].text, "the host") && !strstr(hints[0].text, "--memory"));
+    snprintf(outcome.victim.name, sizeof outcome.victim.name, "python3");
+    outcome.victim.of = OOM_ABOVE;
+    says("memory", "python3 was killed", "MemoryMax=");
+    assert_null(strstr(hints[0].text, "the host"));
+    outcome.victim.of = OOM_OF_HOST;
+    says("memory", "python3 was killed", "the host ran out of memory");
+    outcome.victim.of = OOM_OF_LEAF; /* what the log says counts */
+    hit("memory");
+    says("memory", "python3 was killed at the memory limit of 64.0 MiB", "--memory");
+    outcome.victim.of = OOM_UNKNOWN;
+    outcome.readings.have_peak = false; /* nothing to tell by */
+    hit("memory");
+    fresh(state);
+    outcome.readings.pids_denied = 3;
+    outcome.readings.pids_peak = 20;
+    hit("");
+    says("pids", "20 of its 50", "TasksMax=");
+    assert_null(strstr(hints[0].text, "--pids"));
+    assert_true(summary_make(&spec, &plan, &outcome, lines) > 1);
+    outcome.readings.have_pids_peak = false;
+    hit("pids");
+}
+
+/* /workspace is scratch where the caller gave none. */
+static void without_a_workspace(void **state)
+{
+    (void)state;
+    plan.workspace = NULL;
+    outcome.ended.scratch_full = 1;
+    says("scratch", "--workspace DIR", "--scratch");
+    fresh(state);
+    plan.workspace = NULL;
+    outcome.out.seen = 3 * MIB;
+    says("output", "--workspace DIR", "--max-output");
+    fresh(state);
+    plan.workspace = NULL;
+    outcome.readings.memory_peak = 64 * MIB;
+    outcome.usage = (struct usage){.moment = MOMENT_LIMIT, .total = 64 * MIB, .heap = 12 * MIB, .scratch = 51 * MIB};
+    says("memory", "--workspace DIR", "--memory");
+    outcome.usage = (struct usage){.moment = MOMENT_LIMIT, .total = 64 * MIB, .heap = 40 * MIB, .scratch = 20 * MIB};
+    says("memory", "--workspace DIR", "in parts");
+}
+
+/* However long its name is: what to do is still there. */
+static void a_long_name(void **state)
+{
+    static char longest[5000], *words[] = {longest, NULL};
+    static struct autopsy autopsy = {.processes = 1, .told = 1, .complete = true, .process = {{.pid = 2, .state = 'R', .waits = AUTOPSY_RUNNING}}};
+
+    (void)state;
+    memset(longest, 'n', sizeof longest - 1);
+    memset(autopsy.process[0].name, 'p', sizeof autopsy.process[0].name - 1);
+    spec.argv = words;
+    outcome.kind = OUTCOME_TIMEOUT;
+    outcome.wait_status = SIGTERM;
+    outcome.autopsy = &autopsy;
+    says("timeout", "nnnn was still at work", "look for a loop without an end");
+    outcome.kind = OUTCOME_SIGNALED;
+    outcome.wait_status = SIGSEGV;
+    says("signal", "nnnn was ended by SIGSEGV", "no limit of bivy's does that");
+}
+
 static void the_other_limits(void **state)
 {
     fresh(state);
     outcome.readings.pids_denied = 12;
+    outcome.readings.pids_peak = 50;
     outcome.wait_status = EXITED(1);
     hit("pids");
     says("pids", "12 times", "limit of 50");
@@ -169,6 +259,15 @@ static void the_other_limits(void **state)
     hit("output");
     says("output", "stderr passed --output-limit 64.0 MiB", "ended");
     fresh(state);
+    plan.file_size = 4 * MIB; /* as a shell tells of a program of its own; said once */
+    outcome.wait_status = EXITED(128 + SIGXFSZ);
+    hit("file_size");
+    says("file_size", "a program that it ran", "SIGXFSZ");
+    assert_int_equal(hints_make(&spec, &plan, &outcome, hints), 2);
+    assert_null(strstr(hints[1].text, "SIGXFSZ"));
+    plan.file_size = SPEC_UNLIMITED;
+    hit("");
+    fresh(state);
     outcome.out.seen = 3 * MIB;
     outcome.out.passed = MIB;
     hit("output");
@@ -201,11 +300,11 @@ static void endings(void **state)
     says("exit_code", "126", "chmod");
     outcome.wait_status = EXITED(139);
     says("exit_code", "139", "SIGSEGV");
+    outcome.wait_status = EXITED(129); /* git, called wrongly */
+    says("exit_code", "exited 129", "without a word");
     outcome.wait_status = EXITED(255);
     says("exit_code", "job exited 255 without a word on stderr", "no limit was seen");
     assert_int_equal(summary_make(&spec, &plan, &outcome, lines), 3); /* and the ledger's line */
-    struct place workspace = {.mount = "/srv"};
-    plan.workspace = &workspace;
     outcome.trouble = TROUBLE_FULL;
     says("workspace", "full", "delete");
 }
@@ -299,6 +398,8 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(all_is_well, fresh), cmocka_unit_test_setup(memory, fresh), cmocka_unit_test_setup(the_other_limits, fresh),
+        cmocka_unit_test_setup(memory_of_the_kernel, fresh), cmocka_unit_test_setup(others_ran_out, fresh),
+        cmocka_unit_test_setup(without_a_workspace, fresh), cmocka_unit_test_setup(a_long_name, fresh),
         cmocka_unit_test_setup(endings, fresh),     cmocka_unit_test_setup(no_plan, fresh), cmocka_unit_test_setup(everything, fresh),
         cmocka_unit_test_setup(its_own_words, fresh),
     };
