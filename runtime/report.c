@@ -75,7 +75,7 @@ static int open_file(const char *path, struct report *report, struct fault *faul
     return 0;
 }
 
-static int take_descriptor(const char *text, struct report *report, struct fault *fault)
+static int take_descriptor(const char *text, unsigned absent, struct report *report, struct fault *fault)
 {
     uint64_t number;
     struct stat file;
@@ -83,7 +83,7 @@ static int take_descriptor(const char *text, struct report *report, struct fault
 
     if (units_count(text, 0, 1 << 20, &number) < 0)
         return fault_set(fault, STAGE_REPORT, 0, "write it like fd:3", "--report fd:%.100s: is not a descriptor's number", text);
-    flags = fcntl((int)number, F_GETFL);
+    flags = number < 3 && absent & 1u << number ? -1 : fcntl((int)number, F_GETFL);
     if (flags < 0 || SYS_AGAIN(fstat((int)number, &file)) < 0)
         return fault_set(fault, STAGE_REPORT, EBADF, "open it in the caller and let bivy inherit it", "--report fd:%llu: is not open",
                          (unsigned long long)number);
@@ -166,7 +166,7 @@ static int open_patiently(const char *where, struct report *report, struct fault
     return opened.result;
 }
 
-int report_open(const char *where, const char *mountinfo, struct report *report, struct fault *fault)
+int report_open(const char *where, unsigned absent, const char *mountinfo, struct report *report, struct fault *fault)
 {
     bool may_block;
     int result;
@@ -175,7 +175,7 @@ int report_open(const char *where, const char *mountinfo, struct report *report,
     if (!where)
         return 0;
     if (!strncmp(where, "fd:", 3)) {
-        if ((result = take_descriptor(where + 3, report, fault)) == 0)
+        if ((result = take_descriptor(where + 3, absent, report, fault)) == 0)
             result = make_room(where, report, fault);
     } else {
         char whole[PATH_MAX];
@@ -227,7 +227,8 @@ static int post(const struct letter *letter)
 {
     int result = put_patiently(letter->fd, letter->text, letter->length, letter->by);
 
-    if (result == 0 && letter->file && SYS_AGAIN(ftruncate(letter->fd, (off_t)letter->length)) < 0) /* gives room back */
+    /* Gives room back; and half a record is none. */
+    if (letter->file && SYS_AGAIN(ftruncate(letter->fd, result == 0 ? (off_t)letter->length : 0)) < 0 && result == 0)
         result = -errno;
     return result;
 }

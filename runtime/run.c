@@ -184,7 +184,7 @@ int run_and_tell(const struct spec *spec, const struct fault *early)
     clock_gettime(CLOCK_REALTIME, &wall);
     outcome.started_wall = (int64_t)wall.tv_sec * 1000000000 + wall.tv_nsec;
     facts_mounts(&host->facts, &unused); /* asked for again, should it have failed, where it must not */
-    if (report_open(spec->report, host->facts.mountinfo, &host->report, &outcome.fault) == 0) {
+    if (report_open(spec->report, spec->absent, host->facts.mountinfo, &host->report, &outcome.fault) == 0) {
         if (early)
             outcome.fault = *early;
         else if (run(spec, host, &outcome) == 0 || host->leaf)
