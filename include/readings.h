@@ -59,8 +59,9 @@ bool readings_usage(const struct cgroup *cgroup, struct usage *usage);
 /* Memory that is charged now, in bytes; 0 where it cannot be told. One small file. */
 uint64_t readings_memory(const struct cgroup *cgroup);
 
-/* The most descriptors that a process of the leaf has open now (proc_pid_fd(5), st_size since Linux 6.2); 0 where that cannot be told. */
-uint64_t readings_open_files(const struct cgroup *cgroup);
+/* The most descriptors that a process of the leaf, pid 1 (except) left out, has open now (proc_pid_fd(5), st_size since Linux 6.2); 0 where
+ * that cannot be told. */
+uint64_t readings_open_files(const struct cgroup *cgroup, pid_t except);
 
 /* --- Pure (readings_parse.c): what the texts of these files say. All texts are NUL-terminated. A number is believed
  * only where its line is digits to the end, ended, and it fits; only then is *out written. --- */

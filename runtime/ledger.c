@@ -48,14 +48,11 @@ bool ledger_pids_ran_out_above(const struct plan *plan, const struct outcome *ou
     return plan && outcome->have_readings && readings->pids_denied > 0 && readings->have_pids_peak && readings->pids_peak < plan->pids;
 }
 
-#define NEAR ((uint64_t)256 * 1024)
-
-/* Full at the end, or as good as full when the memory was looked at: a program that is refused a page often clears up before it ends.
- * Shared memory that is no file is counted together with scratch, so what is far beyond its size is not scratch alone. */
+/* Full at the end, or as good as full when the memory was looked at: a program that is refused a page often clears up before it ends. */
 static bool scratch_full(const struct plan *plan, const struct outcome *outcome)
 {
     return (outcome->have_status && outcome->ended.scratch_seen && outcome->ended.scratch_full) ||
-           (outcome->usage.moment && outcome->usage.scratch + 4096 >= plan->scratch && outcome->usage.scratch <= plan->scratch + NEAR);
+           (outcome->scratch_most + 4096 >= plan->scratch && outcome->scratch_most <= plan->scratch + OUTCOME_SCRATCH_NEAR);
 }
 
 static bool output_hit(const struct plan *plan, const struct outcome *outcome)

@@ -106,7 +106,7 @@ bool readings_usage(const struct cgroup *cgroup, struct usage *usage)
            readings_usage_parse(text, v1, usage);
 }
 
-uint64_t readings_open_files(const struct cgroup *cgroup)
+uint64_t readings_open_files(const struct cgroup *cgroup, pid_t except)
 {
     char pids[4096], path[32];
     uint64_t most = 0;
@@ -119,7 +119,7 @@ uint64_t readings_open_files(const struct cgroup *cgroup)
         if (end == at)
             break;
         snprintf(path, sizeof path, "/proc/%lu/fd", pid);
-        if (SYS_AGAIN(stat(path, &file)) == 0 && file.st_size > 0 && (uint64_t)file.st_size > most)
+        if ((pid_t)pid != except && SYS_AGAIN(stat(path, &file)) == 0 && file.st_size > 0 && (uint64_t)file.st_size > most)
             most = (uint64_t)file.st_size;
     }
     return most;

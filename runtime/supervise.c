@@ -23,7 +23,8 @@
 #define CLEAR_WITHIN (1000 * MS)  /* for all but pid 1 to be gone, with --keep-on-fail; then pid 1 goes too */
 #define OOM_WATCH (1000 * MS)     /* after a v1 OOM event: how long to look for the victim */
 #define OOM_STEP (5 * MS)
-#define SAMPLE_FIRST (100 * MS)   /* of the memory, and then ever more rarely: the longer a run, the less a second matters */
+#define SAMPLE_FIRST (5 * MS)     /* looks at memory and descriptors: each after as long again as it took until then, */
+#define SAMPLE_STEP (100 * MS)    /* from there on evenly, and then ever more rarely: the longer a run, the less a second matters */
 #define SAMPLE_LAST (1000 * MS)
 #define INPUT_STEP (100 * MS)     /* a command whose input has ended may change how it reads its terminal */
 #define LAST_WORDS (1000 * MS)    /* for the caller to take the last output and the record, when no time is left of the timeout */
@@ -137,6 +138,8 @@ static bool look_at_memory(struct run *run, struct usage *now)
         return false;
     run->outcome->have_major_faults = true;
     run->outcome->major_faults = now->major_faults;
+    if (now->scratch > run->outcome->scratch_most && now->scratch <= run->plan->scratch + OUTCOME_SCRATCH_NEAR)
+        run->outcome->scratch_most = now->scratch;
     return true;
 }
 
@@ -202,7 +205,7 @@ static void sample(struct run *run, enum moment moment)
     struct usage *best = &run->outcome->usage, now;
     uint64_t least = moment == MOMENT_LIMIT ? best->total - best->total / 8 : best->total;
 
-    if (moment < best->moment || (moment == best->moment && readings_memory(run->cgroup) <= least) || !look_at_memory(run, &now))
+    if (!look_at_memory(run, &now) || moment < best->moment || (moment == best->moment && now.total <= least))
         return;
     now.moment = moment;
     *best = now;
@@ -210,13 +213,13 @@ static void sample(struct run *run, enum moment moment)
 
 static void sample_now_and_then(struct run *run, uint64_t now)
 {
-    uint64_t step = (now - run->outcome->started) / 8, files;
+    uint64_t since = now - run->outcome->started, step = since < SAMPLE_STEP ? since : since / 8 < SAMPLE_STEP ? SAMPLE_STEP : since / 8, files;
 
     if (now < run->sample_at || run->phase > TERMINATING)
         return;
-    run->sample_at = now + (step < SAMPLE_FIRST ? SAMPLE_FIRST : step > SAMPLE_LAST ? SAMPLE_LAST : step);
+    run->sample_at = now + (step < SAMPLE_LAST ? step : SAMPLE_LAST);
     sample(run, MOMENT_SAMPLE);
-    files = readings_open_files(run->cgroup);
+    files = run->outcome->ran ? readings_open_files(run->cgroup, run->launched->pid) : 0;
     if (files > run->outcome->open_files)
         run->outcome->open_files = files;
 }

@@ -235,9 +235,9 @@ static void the_other_limits(void **state)
     outcome.ended.scratch_inodes = 1000;
     says("scratch", "1000 files", "--scratch-inodes");
     fresh(state); /* cleared up before it ended; and shared memory that is no file */
-    outcome.usage = (struct usage){.moment = MOMENT_SAMPLE, .total = 40 * MIB, .scratch = 32 * MIB};
+    outcome.scratch_most = 32 * MIB;
     hit("scratch");
-    outcome.usage.scratch = 40 * MIB;
+    outcome.scratch_most = 40 * MIB;
     hit("");
     fresh(state);
     plan.file_size = 4 * MIB;
