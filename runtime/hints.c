@@ -341,6 +341,30 @@ static bool said_about(const struct list *list, const char *about)
     return false;
 }
 
+/* Is what words would be about told already, or known not to be so, from what bivy itself has seen? */
+static bool seen_itself(const struct list *list, const char *about)
+{
+    const struct readings *readings = &list->outcome->readings;
+    static const struct {
+        const char *words, *seen;
+    } same[] = {{"privileges", "syscall"}, {"scratch", "workspace"}};
+
+    for (size_t i = 0; i < sizeof same / sizeof same[0]; i++)
+        if (!strcmp(about, same[i].words) && said_about(list, same[i].seen))
+            return true;
+    if (!strcmp(about, "pids") && readings->have_pids && readings->pids_denied == 0)
+        return true; /* EAGAIN of something else, a lock or a pipe: no fork was refused */
+    return said_about(list, about);
+}
+
+/* What full means without a workspace can only be scratch, if not for long. */
+static const char *mend_words(const struct list *list, const struct words_said *said)
+{
+    return strcmp(said->about, "scratch") != 0 || list->plan->workspace ? said->mend
+           : "scratch (/tmp, $HOME, /workspace too) was full for a moment: write less there at a time, give it a --workspace for large files, or "
+             "raise --scratch and --memory";
+}
+
 /* Exit statuses that a shell gives by convention (POSIX, Shell & Utilities, 2.8.2). Who else gives them means something else, so it is said
  * whose they are; and 129 is git's for a wrong option far more often than anybody's SIGHUP. NULL: none of them. */
 static const char *by_convention(const struct list *list, int status, char text[100])
@@ -375,14 +399,15 @@ static void on_exit(struct list *list)
     int status = outcome->kind == OUTCOME_EXITED && outcome->have_status ? WEXITSTATUS(outcome->wait_status) : 0;
     struct words_said said;
     bool words = status && outcome->words && words_telling(outcome->words, status, &said);
-    bool known = words && said.about && !said_about(list, said.about) && !(said_about(list, "syscall") && !strcmp(said.about, "privileges"));
+    bool known = words && said.about && !seen_itself(list, said.about);
     char text[100];
     const char *meaning = by_convention(list, status, text);
 
     if (status == 0)
         return;
     if (known)
-        say(list, said.about, "%s exited %d and said \"%s\": %s%s", list->program, status, said.line, said.mend, ask(list, said.about));
+        say(list, said.about, "%s exited %d and said \"%s\": %s%s", list->program, status, said.line, mend_words(list, &said),
+            ask(list, said.about));
     else if (words)
         say(list, "exit_code", "%s exited %d and said \"%s\"%s%s", list->program, status, said.line, meaning ? ": " : "", meaning ? meaning : "");
     else if (meaning)

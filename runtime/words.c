@@ -29,6 +29,7 @@ static const struct {
     {"Too many open files", 0, "open_files", DESCRIPTORS},
     {"No file descriptors available", 0, "open_files", DESCRIPTORS},
     {"No space left on device", 0, "scratch", SPACE},
+    {"File too large", 0, "file_size", "a file was as large as one may be: write smaller ones, or, was --file-size given, raise it"},
     {"Disk quota exceeded", 0, "workspace", "the workspace takes no byte more: delete something there"},
     {"Cannot allocate memory", 0, "memory", MEMORY},
     {"Out of memory", 0, "memory", MEMORY},

@@ -325,7 +325,10 @@ static void its_own_words(void **state)
     says("rootfs", "exited 126", "/workspace");
     words_take(&words, other, sizeof other - 1);
     outcome.wait_status = EXITED(2);
+    says("exit_code", "exited 2", "Resource temporarily unavailable"); /* but no fork was refused: some other EAGAIN */
+    outcome.readings.have_pids = false;
     says("pids", "exited 2", "--pids");
+    outcome.readings.have_pids = true;
     words_take(&words, "chown: x: Operation not permitted\n", 34);
     says("privileges", "no privilege", "--explain");
     plan.explain = true;
@@ -333,6 +336,7 @@ static void its_own_words(void **state)
     assert_null(strstr(hints[0].text, "--explain"));
     words_take(&words, other, sizeof other - 1);
     outcome.readings.pids_denied = 3; /* known for sure: said once */
+    outcome.readings.pids_peak = 50;
     says("pids", "refused 3 times", "--pids");
     assert_int_equal(hints_make(&spec, &plan, &outcome, hints), 2);
     assert_string_equal(hints[1].about, "exit_code");
@@ -341,6 +345,19 @@ static void its_own_words(void **state)
     outcome.wait_status = SIGABRT;
     hints_make(&spec, &plan, &outcome, hints);
     assert_non_null(strstr(hints[1].text, "it said \"bash: fork"));
+    fresh(state); /* what was full is known: scratch is not blamed too */
+    words_take(&words, "dd: No space left on device\n", 28);
+    outcome.words = &words;
+    outcome.wait_status = EXITED(1);
+    says("scratch", "delete something in the workspace", "--scratch");
+    outcome.trouble = TROUBLE_FULL;
+    says("workspace", "full", "delete");
+    assert_int_equal(hints_make(&spec, &plan, &outcome, hints), 2);
+    assert_string_equal(hints[1].about, "exit_code");
+    outcome.trouble = TROUBLE_NONE;
+    plan.workspace = NULL; /* nor is there one in which something could be deleted */
+    says("scratch", "--workspace", "--scratch");
+    assert_null(strstr(hints[0].text, "in the workspace"));
 }
 
 static void no_plan(void **state)
