@@ -400,6 +400,15 @@ static void no_terminal_no_summary(void **state)
     CHECK(result, result->err_length == 0);
 }
 
+/* Each line is ours, and ends. */
+static void check_lines(const struct result *result)
+{
+    for (const char *at = result->err; *at; at++)
+        CHECK(result, (unsigned char)*at >= 0x20 || *at == '\n');
+    for (const char *line = result->err; *line; line = strchr(line, '\n') + 1)
+        CHECK(result, !strncmp(line, "bivy: ", 6) && strchr(line, '\n'));
+}
+
 /* A victim's name is the command's to choose. */
 static void hostile_names(void **state)
 {
@@ -410,10 +419,12 @@ static void hostile_names(void **state)
     result = RUN(HOW(.workspace = workspace), "--memory", "16M", "--summary", "--", "sh", "-c",
                  "cp payload \"$(printf '\\033]0;x\\007\\n\"\\\\')\"; exec ./*x* memory 67108864");
     CHECK(result, result->status != 0);
-    for (const char *at = result->err; *at; at++)
-        CHECK(result, (unsigned char)*at >= 0x20 || *at == '\n');
-    for (const char *line = result->err; *line; line = strchr(line, '\n') + 1)
-        CHECK(result, !strncmp(line, "bivy: ", 6) && strchr(line, '\n'));
+    check_lines(result);
+    result = RUN(HOW(.workspace = workspace), "--timeout", "1s", "--kill-after", "0s", "--summary", "--", "sh", "-c", /* U+202E, U+2028, U+E0041 */
+                 "n=$(printf 'x\\342\\200\\256\\342\\200\\250\\363\\240\\201\\201'); mkfifo \"/tmp/$n\"; cp payload \"$n\"; exec ./\"$n\" spew 1 <\"/tmp/$n\"");
+    CHECK_ENDED(result, "timeout", 124);
+    check_lines(result);
+    CHECK(result, strstr(result->err, "/tmp/x\\xe2\\x80\\xae\\xe2\\x80\\xa8\\xf3\\xa0\\x81\\x81") && !strchr(result->record_text, '\xe2'));
 }
 
 int main(int argc, char **argv)
