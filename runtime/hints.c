@@ -155,10 +155,13 @@ static void on_memory_above(struct list *list)
 static void on_cpu(struct list *list)
 {
     const struct readings *readings = &list->outcome->readings;
-    char held[UNITS_TIME_TEXT];
+    unsigned processors = list->outcome->readback.processors; /* the kernel adds up what each of them stood still */
+    char held[UNITS_TIME_TEXT], each[40] = "";
 
-    say(list, "cpu", "the limit of %g processors held the command back for %s, in %llu of %llu periods: %s", (double)list->plan->cpu / 1000,
-        units_show_time(readings->throttled, held), (unsigned long long)readings->throttled_periods,
+    if (processors > 1)
+        snprintf(each, sizeof each, " on each of %u", processors);
+    say(list, "cpu", "the limit of %g processors held the command back for %s%s, in %llu of %llu periods: %s", (double)list->plan->cpu / 1000,
+        units_show_time(readings->throttled / (processors > 1 ? processors : 1), held), each, (unsigned long long)readings->throttled_periods,
         (unsigned long long)readings->periods,
         readings->throttled_periods * 4 >= readings->periods ? "give it more time (--timeout) or more processors (--cpus)"
                                                              : "no matter, unless it must be faster: --cpus");

@@ -72,7 +72,10 @@ static void all_is_well(void **state)
     outcome.readings.throttled_periods = 1;
     hit("cpu");
     assert_int_equal(summary_make(&spec, &plan, &outcome, lines), 1);
-    says("cpu", "0.5 processors", "1 of 10 periods");
+    outcome.readings.throttled = 3 * SECOND;
+    says("cpu", "0.5 processors held the command back for 3.00 s, in", "1 of 10 periods");
+    outcome.readback.processors = 4; /* of which three seconds are the sum */
+    says("cpu", "750.0 ms on each of 4, in", "1 of 10 periods");
 }
 
 static void memory(void **state)
