@@ -92,6 +92,10 @@ void readings_parse(const struct readings_texts *texts, struct readings *reading
 /* The parts of a usage, from the text of memory.stat; total must be there already: what the kernel does not name is its own. */
 bool readings_usage_parse(const char *text, bool v1, struct usage *usage);
 
+/* That much is known to have been scratch, and less was seen: it goes together with pid 1, and a look may come too late for some of it, or
+ * the kernel's own sums may be behind (mem_cgroup_flush_stats), and what they do not name was taken for the kernel's. */
+void readings_usage_scratch(struct usage *usage, uint64_t scratch);
+
 /* The kernel killed when the leaf had used up that many bytes: what it does not name of them is its own. */
 void readings_usage_full(struct usage *usage, uint64_t limit);
 

@@ -115,6 +115,16 @@ bool readings_usage_parse(const char *text, bool v1, struct usage *usage)
     return true;
 }
 
+void readings_usage_scratch(struct usage *usage, uint64_t scratch)
+{
+    uint64_t missing = scratch > usage->scratch ? scratch - usage->scratch : 0;
+    uint64_t unnamed = missing < usage->kernel ? missing : usage->kernel;
+
+    usage->scratch += missing;
+    usage->kernel -= unnamed;
+    usage->total += missing - unnamed;
+}
+
 void readings_usage_full(struct usage *usage, uint64_t limit)
 {
     if (usage->total >= limit)

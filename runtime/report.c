@@ -20,7 +20,7 @@
 
 #define OPEN_WITHIN ((uint64_t)3000000000)
 #define UNASKED ((uint64_t)500000000) /* a terminal that takes no summary, stopped by Ctrl-S, say, does not hold a run for longer */
-#define RECORD_ROOM (64 * 1024) /* set aside in a record file before anything runs; a record is smaller */
+#define RECORD_ROOM (256 * 1024) /* set aside in a record file before anything runs; a record is smaller, also one full of escapes */
 
 /* A whole text to a descriptor that may be slow, full or closed, until `by`. */
 static int put_patiently(int caller, const char *bytes, size_t length, uint64_t by)

@@ -237,6 +237,8 @@ static void sample_end(struct run *run)
     peak = readings.memory_peak;
     if (!look_at_memory(run, &now) || best->moment == MOMENT_LIMIT || (best->moment == MOMENT_SAMPLE && best->total >= peak / 10 * 8))
         return;
+    if (run->outcome->ended.scratch_seen)
+        readings_usage_scratch(&now, run->outcome->ended.scratch_bytes);
     if (now.total < peak) {
         now.heap += peak - now.total;
         now.total = peak;

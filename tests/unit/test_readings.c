@@ -314,6 +314,14 @@ static void full(void **state)
     (void)state;
     readings_usage_full(&usage, 1000);
     assert_true(usage.total == 1000 && usage.kernel == 200 && usage.heap == 500);
+    /* pid 1 said at the end how much was scratch */
+    readings_usage_scratch(&usage, 250);
+    assert_true(usage.total == 1000 && usage.kernel == 200 && usage.scratch == 300);
+    readings_usage_scratch(&usage, 400); /* the sums were behind */
+    assert_true(usage.total == 1000 && usage.kernel == 100 && usage.scratch == 400);
+    readings_usage_scratch(&usage, 1400); /* the look came late */
+    assert_true(usage.total == 1900 && usage.kernel == 0 && usage.scratch == 1400 && usage.heap == 500);
+    usage = (struct usage){.moment = MOMENT_LIMIT, .total = 1000, .heap = 500, .scratch = 300, .kernel = 200};
     readings_usage_full(&usage, 0);
     readings_usage_full(&usage, 999);
     assert_true(usage.total == 1000 && usage.kernel == 200);
