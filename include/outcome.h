@@ -37,7 +37,7 @@ struct outcome {
     uint64_t scratch_most;    /* of scratch in any look; 0: none was seen */
     bool have_major_faults;
     uint64_t major_faults;    /* until the last look */
-    uint64_t open_files;      /* the most that a sample saw in one process; 0: none was taken, or it cannot be told */
+    struct processes most;    /* that a look saw in one process */
     struct ended ended;       /* pid 1's word, where have_status */
     uint64_t started, ready_at, ended_at; /* CLOCK_MONOTONIC ns */
     uint64_t answer_by;                   /* likewise: everything must be said by then; 0: no matter */

@@ -40,6 +40,13 @@ struct oom_report {
     bool stats;         /* for the parser: the lines about our leaf's memory follow */
 };
 
+/* The most that was seen in one process, in all looks together. */
+struct processes {
+    uint64_t open_files; /* descriptors (proc_pid_fd(5), st_size since Linux 6.2); 0: it cannot be told */
+    uint64_t bytes;      /* in memory, as proc_pid_statm(5) has it; 0: not looked at */
+    char name[32];       /* of who held them: any byte but NUL */
+};
+
 /* Everything at once. 0, or -ENOENT without a leaf. What a kernel does not tell stays unknown (have_...). */
 int readings_take(const struct cgroup *cgroup, struct readings *readings);
 
@@ -59,9 +66,9 @@ bool readings_usage(const struct cgroup *cgroup, struct usage *usage);
 /* Memory that is charged now, in bytes; 0 where it cannot be told. One small file. */
 uint64_t readings_memory(const struct cgroup *cgroup);
 
-/* The most descriptors that a process of the leaf, pid 1 (except) left out, has open now (proc_pid_fd(5), st_size since Linux 6.2); 0 where
- * that cannot be told. */
-uint64_t readings_open_files(const struct cgroup *cgroup, pid_t except);
+/* Looks at each process of the leaf but pid 1 (except), and with memory also at what it holds; *most grows with it. Waits for no lock that a
+ * process may hold for long. */
+void readings_processes(const struct cgroup *cgroup, pid_t except, bool memory, struct processes *most);
 
 /* --- Pure (readings_parse.c): what the texts of these files say. All texts are NUL-terminated. A number is believed
  * only where its line is digits to the end, ended, and it fits; only then is *out written. --- */

@@ -108,6 +108,10 @@ static const char *victim(const struct outcome *outcome, char text[100])
 {
     char size[UNITS_TIME_TEXT], own[64] = "";
 
+    if (!outcome->victim.name[0] && outcome->most.bytes) { /* the kernel kills the largest (oom_badness), but no log says so */
+        snprintf(text, 100, "a process (the largest seen was %s, with %s)", outcome->most.name, units_show_size(outcome->most.bytes, size));
+        return text;
+    }
     if (outcome->victim.bytes)
         snprintf(own, sizeof own, ", itself %s large,", units_show_size(outcome->victim.bytes, size));
     snprintf(text, 100, "%s%s", outcome->victim.name[0] ? outcome->victim.name : "a process", own);

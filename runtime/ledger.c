@@ -88,7 +88,7 @@ bool ledger_hit(enum ledger limit, const struct plan *plan, const struct outcome
     case LEDGER_FILE_SIZE:
         return plan && plan->file_size != SPEC_UNLIMITED && outcome->have_status && ended_by(outcome->wait_status, SIGXFSZ);
     case LEDGER_OPEN_FILES:
-        return plan && outcome->open_files >= plan->open_files;
+        return plan && outcome->most.open_files >= plan->open_files;
     case LEDGER_OUTPUT:
         return plan && output_hit(plan, outcome);
     case LEDGER_COUNT:
@@ -169,7 +169,7 @@ void ledger_write(struct json *json, const struct spec *spec, const struct outco
 
     json_open(json, "open_files", '{');
     json_number(json, "limit", spec->open_files);
-    json_known(json, "peak", outcome->open_files > 0, outcome->open_files);
+    json_known(json, "peak", outcome->most.open_files > 0, outcome->most.open_files);
     json_close(json, '}');
 
     json_open(json, "file_size", '{');

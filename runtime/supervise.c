@@ -198,6 +198,13 @@ static void on_deadline(struct run *run, uint64_t now)
     }
 }
 
+/* Who is large is asked only when it may come to that. */
+static void look_at_processes(struct run *run)
+{
+    if (run->outcome->ran)
+        readings_processes(run->cgroup, run->launched->pid, readings_memory(run->cgroup) >= run->plan->memory / 2, &run->outcome->most);
+}
+
 /* What the memory is: kept is what was seen at the limit, or else the largest. At the limit the last look counts, unless much is gone by
  * then: at the first one the kernel may still have had pages of files to take back, and would not have killed. */
 static void sample(struct run *run, enum moment moment)
@@ -213,15 +220,13 @@ static void sample(struct run *run, enum moment moment)
 
 static void sample_now_and_then(struct run *run, uint64_t now)
 {
-    uint64_t since = now - run->outcome->started, step = since < SAMPLE_STEP ? since : since / 8 < SAMPLE_STEP ? SAMPLE_STEP : since / 8, files;
+    uint64_t since = now - run->outcome->started, step = since < SAMPLE_STEP ? since : since / 8 < SAMPLE_STEP ? SAMPLE_STEP : since / 8;
 
     if (now < run->sample_at || run->phase > TERMINATING)
         return;
     run->sample_at = now + (step < SAMPLE_LAST ? step : SAMPLE_LAST);
     sample(run, MOMENT_SAMPLE);
-    files = run->outcome->ran ? readings_open_files(run->cgroup, run->launched->pid) : 0;
-    if (files > run->outcome->open_files)
-        run->outcome->open_files = files;
+    look_at_processes(run);
 }
 
 /* The command is gone, its heap too; what it left in scratch and in the page cache is still there. Unless a sample was about as large as
@@ -350,6 +355,7 @@ static void on_memory_event(struct run *run, uint64_t now)
     if (run->cgroup->v1[CONTROLLER_MEMORY] >= 0) {
         if (read(run->cgroup->oom_event, &unused, sizeof unused) > 0)
             run->oom_watch = now + OOM_WATCH;
+        look_at_processes(run);
     } else if (pread(run->cgroup->oom_event, text, sizeof text, 0) < 0) { /* also arms the next one */
         return;
     } else if (run->plan->keep) {

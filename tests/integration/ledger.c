@@ -74,7 +74,11 @@ static void memory_by_heap(void **state)
     if (!harness.user) {
         CHECK(result, record_number(result, "memory.parts.heap_bytes") > 24 * MIB);
         CHECK(result, strstr(hint(result, "memory"), "payload, itself ") && strstr(hint(result, "memory"), "in parts"));
+        return;
     }
+    /* The kernel log is not his to read; so it is said who was large when that was looked at, which may need more than one run. */
+    AWAIT(strstr(hint(RUN(HOW(.workspace = workspace_make()), "--memory", "32M", "--cpus", "64", "--", "./payload", "memory", "67108864"), "memory"),
+                 "a process (the largest seen was payload, with "));
 }
 
 /* What fills the memory is what the kernel keeps for many empty files: said so, and not to be the program's heap. */

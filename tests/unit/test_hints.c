@@ -99,6 +99,8 @@ static void memory(void **state)
     outcome.victim = (struct oom_report){0};
     says("memory", "a process was killed", "--memory");
     assert_null(strstr(hints[0].text, "heap"));
+    outcome.most = (struct processes){.bytes = 11 * MIB, .name = "python3"}; /* no log to be had, but looks were taken */
+    says("memory", "a process (the largest seen was python3, with 11.0 MiB) was killed", "--memory");
     outcome.readings.oom_kills = 0;
     outcome.kind = OUTCOME_EXITED;
     outcome.wait_status = 0;
@@ -250,10 +252,10 @@ static void the_other_limits(void **state)
     says("file_size", "4.0 MiB", "SIGXFSZ");
     assert_int_equal(hints_make(&spec, &plan, &outcome, hints), 1);
     fresh(state);
-    outcome.open_files = 64;
+    outcome.most.open_files = 64;
     hit("open_files");
     says("open_files", "64 descriptors", "--open-files");
-    outcome.open_files = 63;
+    outcome.most.open_files = 63;
     hit("");
     fresh(state);
     outcome.kind = OUTCOME_OUTPUT_LIMIT;
@@ -391,7 +393,7 @@ static void everything(void **state)
     outcome.kind = OUTCOME_TIMEOUT;
     outcome.readings.oom_kills = outcome.readings.pids_denied = outcome.readings.throttled_periods = UINT64_MAX;
     outcome.readings.throttled = outcome.readings.memory_peak = outcome.readings.pids_peak = UINT64_MAX;
-    outcome.readings.cpu_user = outcome.out.seen = outcome.err.seen = outcome.open_files = UINT64_MAX;
+    outcome.readings.cpu_user = outcome.out.seen = outcome.err.seen = outcome.most.open_files = UINT64_MAX;
     outcome.usage = (struct usage){.moment = MOMENT_LIMIT, .total = UINT64_MAX, .heap = UINT64_MAX / 2, .scratch = UINT64_MAX / 2};
     outcome.ended = (struct ended){.scratch_seen = 1, .scratch_full = 1, .scratch_bytes = UINT64_MAX, .scratch_inodes = UINT64_MAX};
     memset(outcome.residue, 0xff, sizeof outcome.residue - 1);
