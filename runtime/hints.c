@@ -369,7 +369,7 @@ static const char *mend_words(const struct list *list, const struct words_said *
 {
     return strcmp(said->about, "scratch") != 0 || list->plan->workspace ? said->mend
            : "scratch (/tmp, $HOME, /workspace too) was full for a moment: write less there at a time, give it a --workspace for large files, or "
-             "raise --scratch and --memory";
+             "raise --scratch and --memory (or, for many small files, --scratch-inodes)";
 }
 
 /* Exit statuses that a shell gives by convention (POSIX, Shell & Utilities, 2.8.2). Who else gives them means something else, so it is said
