@@ -25,6 +25,7 @@ struct usage {
     uint64_t scratch; /* tmpfs and other shared memory */
     uint64_t cache;   /* pages of files, which the kernel takes back before it kills */
     uint64_t kernel;  /* page tables, inodes, pipes */
+    uint64_t behind;  /* so much of that is so only because the kernel's sums lag (mem_cgroup_flush_stats of cgroup v2); 0: hardly anything */
     uint64_t major_faults; /* not bytes: pages of files read for a process that touched them, since the leaf was made (pgmajfault) */
 };
 

@@ -212,7 +212,7 @@ static void sample(struct run *run, enum moment moment)
     struct usage *best = &run->outcome->usage, now;
     uint64_t least = moment == MOMENT_LIMIT ? best->total - best->total / 8 : best->total;
 
-    if (!look_at_memory(run, &now) || moment < best->moment || (moment == best->moment && now.total <= least))
+    if (!look_at_memory(run, &now) || now.behind || moment < best->moment || (moment == best->moment && now.total <= least))
         return;
     now.moment = moment;
     *best = now;
@@ -244,6 +244,9 @@ static void sample_end(struct run *run)
         return;
     if (run->outcome->ended.scratch_seen)
         readings_usage_scratch(&now, run->outcome->ended.scratch_bytes);
+    now.behind = now.behind < now.kernel ? now.behind : now.kernel;
+    now.heap += now.behind;
+    now.kernel -= now.behind;
     if (now.total < peak) {
         now.heap += peak - now.total;
         now.total = peak;

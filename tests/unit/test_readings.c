@@ -301,6 +301,15 @@ static void usage(void **state)
     assert_int_equal(seen.major_faults, 77);
     assert_true(readings_usage_parse("pgmajfault 8\ntotal_cache 1\ntotal_rss 2\ntotal_pgmajfault 9\ntotal_shmem 0\n", true, &seen));
     assert_int_equal(seen.major_faults, 9);
+    seen = (struct usage){.total = 40 << 20}; /* the sums of v2 are behind what is charged, and a line that says how much is the kernel's shows it */
+    assert_true(readings_usage_parse("anon 1048576\nfile 0\nkernel 1048576\nshmem 0\n", false, &seen));
+    assert_int_equal(seen.behind, 38 << 20);
+    assert_true(readings_usage_parse("anon 1048576\nfile 0\nkernel 1048576\nsock 37748736\nshmem 0\n", false, &seen));
+    assert_int_equal(seen.behind, 0); /* what sockets hold is neither */
+    assert_true(readings_usage_parse("anon 37748736\nfile 0\nkernel 1048576\nshmem 0\n", false, &seen));
+    assert_int_equal(seen.behind, 0);
+    assert_true(readings_usage_parse("anon 1048576\nfile 0\nshmem 0\n", false, &seen)); /* before Linux 5.18 it cannot be told */
+    assert_true(seen.behind == 0 && seen.kernel == 39 << 20);
     assert_false(readings_usage_parse(v1, false, &seen));
     assert_false(readings_usage_parse("anon 1\nfile 2\n", false, &seen));
     assert_false(readings_usage_parse("anon 1\nfile 2\nshmem 3", false, &seen));
