@@ -31,6 +31,9 @@ void json_known_ms(struct json *json, const char *name, bool known, uint64_t ns)
 void json_bool(struct json *json, const char *name, bool value);
 /* Length of the well-formed UTF-8 sequence at bytes (RFC 3629), 0 if there is none. */
 size_t json_utf8(const char *bytes, size_t left);
+/* Does that character (json_utf8's answer, not 0) act on what shows it, or hide: a control, or one that turns text round, ends a line, or is
+ * never seen? Names are not shown with such in them. */
+bool json_acts(const char *bytes, size_t span);
 void json_null(struct json *json, const char *name);
 void json_newline(struct json *json); /* behind the whole text */
 

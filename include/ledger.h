@@ -19,6 +19,11 @@ const char *ledger_name(enum ledger limit);
 /* Did that limit touch the run, also one that ended well? plan may be NULL where a run failed before there was one. */
 bool ledger_hit(enum ledger limit, const struct plan *plan, const struct outcome *outcome);
 
+/* Was it refused or killed without having had what its own limit allows? Then a cgroup above it, or the host, had no more to give: a higher
+ * limit of its own would change nothing, and it is not named as hit. */
+bool ledger_memory_ran_out_above(const struct plan *plan, const struct outcome *outcome);
+bool ledger_pids_ran_out_above(const struct plan *plan, const struct outcome *outcome);
+
 /* Is that limit in force in this run's leaf? */
 bool ledger_enforced(const struct outcome *outcome, enum limit limit);
 

@@ -19,6 +19,9 @@ enum outcome_kind {
     OUTCOME_SETUP_FAILED, OUTCOME_STUCK
 };
 
+/* Shared memory that is no file is counted together with scratch: what is farther beyond its size than this is not scratch alone. */
+#define OUTCOME_SCRATCH_NEAR ((uint64_t)256 * 1024)
+
 struct outcome {
     enum outcome_kind kind;
     bool have_status;   /* wait_status is the command's */
@@ -31,9 +34,10 @@ struct outcome {
     bool oom;
     struct oom_report victim; /* what the kernel log tells of who was killed for memory */
     struct usage usage;       /* the leaf's memory where it is known best: at the limit, in a sample, at the end */
+    uint64_t scratch_most;    /* of scratch in any look; 0: none was seen */
     bool have_major_faults;
     uint64_t major_faults;    /* until the last look */
-    uint64_t open_files;      /* the most that a sample saw in one process; 0: none was taken, or it cannot be told */
+    struct processes most;    /* that a look saw in one process */
     struct ended ended;       /* pid 1's word, where have_status */
     uint64_t started, ready_at, ended_at; /* CLOCK_MONOTONIC ns */
     uint64_t answer_by;                   /* likewise: everything must be said by then; 0: no matter */

@@ -4,8 +4,8 @@
 
 #include <stddef.h>
 
-/* Writes bytes to text, which has room for size >= 1 bytes, as far as they fit, and ends it with NUL. What is no UTF-8, and every control
- * character, comes as \xNN; the rest as it is. A character is never cut in two. The length written. */
+/* Writes bytes to text, which has room for size >= 1 bytes, as far as they fit, and ends it with NUL. What is no UTF-8, and every character
+ * that acts (json_acts), comes as \xNN; the rest as it is. A character is never cut in two. The length written. */
 size_t plain_text(const char *bytes, size_t length, char *text, size_t size);
 
 #endif

@@ -19,9 +19,9 @@ struct report {
     char path[PATH_MAX]; /* then: as the kernel calls it */
 };
 
-/* Opens FILE (made 0600 where missing, never through a symlink) or takes fd:N, and makes sure that a record will fit. mountinfo: the
- * text, or NULL where it could not be read. */
-int report_open(const char *where, const char *mountinfo, struct report *report, struct fault *fault);
+/* Opens FILE (made 0600 where missing, never through a symlink) or takes fd:N, and makes sure that a record will fit. absent: 1u << N for a
+ * standard descriptor that the caller had closed, whatever stands there now. mountinfo: the text, or NULL where it could not be read. */
+int report_open(const char *where, unsigned absent, const char *mountinfo, struct report *report, struct fault *fault);
 
 /* A record inside the workspace would be the command's to forge: is the file that was opened below place? */
 bool report_within(const struct report *report, const struct place *place);

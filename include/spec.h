@@ -63,6 +63,7 @@ struct spec {
     bool verbose;            /* the set-up, stage by stage */
     bool explain;            /* list refused system calls and network attempts */
     bool json;
+    unsigned absent;         /* not an option: 1u << N, the caller had closed standard descriptor N; /dev/null stands in for it */
     enum log log;
     const char *id;          /* of kill and enter: checked, SPEC_ID_LENGTH letters */
     bool timing;             /* where the time went, on stderr and in the record */

@@ -167,7 +167,7 @@ static void put(struct text *text, const char *bytes)
     while (*bytes && !text->failed) {
         unsigned char byte = (unsigned char)*bytes;
         size_t span = json_utf8(bytes, strlen(bytes));
-        bool control = byte < 0x20 || byte == 0x7f || span == 0 || (byte == 0xc2 && (unsigned char)bytes[1] < 0xa0);
+        bool control = span == 0 || json_acts(bytes, span);
         if (text->room - text->length < 16) {
             char *more = realloc(text->bytes, text->room + 16384);
             if (!more) {

@@ -16,6 +16,7 @@ struct list {
     const struct outcome *outcome;
     struct hint *hints;
     size_t count;
+    char program[64]; /* the command, without its directories; cut off: a long name must leave room for what to do */
 };
 
 __attribute__((format(printf, 3, 4))) static void say(struct list *list, const char *about, const char *format, ...)
@@ -31,12 +32,30 @@ __attribute__((format(printf, 3, 4))) static void say(struct list *list, const c
     list->count++;
 }
 
-/* What the command is called, without its directories. */
-static const char *program(const struct list *list)
+/* More of the sentence that say() began. */
+__attribute__((format(printf, 2, 3))) static void add(struct list *list, const char *format, ...)
+{
+    char *text = list->hints[list->count - 1].text;
+    size_t length = strlen(text);
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(text + length, sizeof list->hints[0].text - length, format, args);
+    va_end(args);
+}
+
+static void name_program(struct list *list)
 {
     const char *name = list->spec->argv && list->spec->argv[0] ? list->spec->argv[0] : "the command", *slash = strrchr(name, '/');
 
-    return slash && slash[1] ? slash + 1 : name;
+    snprintf(list->program, sizeof list->program, "%s", slash && slash[1] ? slash + 1 : name);
+}
+
+/* Without one of the caller's, /workspace is scratch as well. */
+static const char *large_files(const struct list *list)
+{
+    return list->plan->workspace ? "write large files to /workspace, which does not count"
+                                 : "write large files to a workspace (--workspace DIR, inside /workspace), which does not count";
 }
 
 /* At its memory limit a command may live on for long while the kernel takes its program's pages and reads them again: nothing is killed as
@@ -51,50 +70,102 @@ static bool thrashed(const struct list *list)
 }
 
 /* What to do about memory depends on what it was. */
-static const char *mend_memory(const struct usage *usage)
+static const char *mend_memory(const struct list *list)
 {
+    const struct usage *usage = &list->outcome->usage;
+    bool killed = list->outcome->readings.oom_kills > 0; /* the kernel had taken back what pages of files it could */
+
     if (!usage->moment)
-        return "use less at a time, or raise --memory";
-    if (usage->scratch >= usage->heap && usage->scratch >= usage->cache)
-        return "write large files to /workspace, which does not count, or raise --memory";
+        return "use less at a time";
+    if (usage->kernel > usage->heap && usage->kernel > usage->scratch && (killed || usage->kernel > usage->cache))
+        return "the kernel keeps it for files, pipes, sockets and processes, empty ones too: have fewer of them at once";
+    if (usage->scratch >= usage->heap && (killed || usage->scratch >= usage->cache))
+        return large_files(list);
     if (usage->scratch * 4 >= usage->total)
-        return "write large files to /workspace, which does not count, work on the data in parts, or raise --memory";
-    if (usage->cache > usage->heap)
-        return "the kernel takes such pages back when it must, which costs time: raise --memory if it must be faster";
-    return "work on the data in parts, or raise --memory";
+        return list->plan->workspace ? "write large files to /workspace, which does not count, work on the data in parts"
+                                     : "write large files to a workspace (--workspace DIR), work on the data in parts";
+    if (usage->cache > usage->heap && !killed)
+        return "the kernel takes such pages back when it must, which costs time: if that matters, read less";
+    return "work on the data in parts";
+}
+
+/* " (heap 1 MiB, ...)", or "" where it is not known. */
+static const char *parts_of(const struct usage *usage, char text[200])
+{
+    char heap[UNITS_TIME_TEXT], scratch[UNITS_TIME_TEXT], cache[UNITS_TIME_TEXT], kernel[UNITS_TIME_TEXT];
+    int length = 0;
+
+    if (usage->moment)
+        length = snprintf(text, 200, " (heap %s, /tmp and other scratch %s, page cache %s", units_show_size(usage->heap, heap),
+                          units_show_size(usage->scratch, scratch), units_show_size(usage->cache, cache));
+    if (usage->moment && usage->kernel >= usage->total / 8)
+        length += snprintf(text + length, 200 - (size_t)length, ", the kernel's own %s", units_show_size(usage->kernel, kernel));
+    snprintf(text + length, 200 - (size_t)length, "%s", usage->moment ? ")" : "");
+    return text;
+}
+
+static const char *victim(const struct outcome *outcome, char text[100])
+{
+    char size[UNITS_TIME_TEXT], own[64] = "";
+
+    if (!outcome->victim.name[0] && outcome->most.bytes) { /* the kernel kills the largest (oom_badness), but no log says so */
+        snprintf(text, 100, "a process (the largest seen was %s, with %s)", outcome->most.name, units_show_size(outcome->most.bytes, size));
+        return text;
+    }
+    if (outcome->victim.bytes)
+        snprintf(own, sizeof own, ", itself %s large,", units_show_size(outcome->victim.bytes, size));
+    snprintf(text, 100, "%s%s", outcome->victim.name[0] ? outcome->victim.name : "a process", own);
+    return text;
 }
 
 static void on_memory(struct list *list)
 {
     const struct outcome *outcome = list->outcome;
-    const struct usage *usage = &outcome->usage;
-    char limit[UNITS_TIME_TEXT], heap[UNITS_TIME_TEXT], scratch[UNITS_TIME_TEXT], cache[UNITS_TIME_TEXT], own[UNITS_TIME_TEXT];
-    char parts[160] = "", size[64] = "";
+    char limit[UNITS_TIME_TEXT], parts[200], who[100];
 
     units_show_size(list->plan->memory, limit);
-    if (usage->moment)
-        snprintf(parts, sizeof parts, " (heap %s, /tmp and other scratch %s, page cache %s)", units_show_size(usage->heap, heap),
-                 units_show_size(usage->scratch, scratch), units_show_size(usage->cache, cache));
-    if (outcome->victim.bytes)
-        snprintf(size, sizeof size, ", itself %s large,", units_show_size(outcome->victim.bytes, own));
+    parts_of(&outcome->usage, parts);
     if (outcome->readings.oom_kills > 0)
-        say(list, "memory", "%s%s was killed at the memory limit of %s%s: %s",
-            outcome->victim.name[0] ? outcome->victim.name : "a process", size, limit, parts, mend_memory(usage));
+        say(list, "memory", "%s was killed at the memory limit of %s%s: %s, or raise --memory", victim(outcome, who), limit, parts,
+            mend_memory(list));
     else if (thrashed(list))
         say(list, "memory", "memory was full, at its limit of %s%s: nothing was killed for it, but %llu times a page of the programs had to be "
-            "read again, which leaves little time for the work itself: %s", limit, parts, (unsigned long long)outcome->major_faults,
-            mend_memory(usage));
+            "read again, which leaves little time for the work itself: %s, or raise --memory", limit, parts,
+            (unsigned long long)outcome->major_faults, mend_memory(list));
     else
-        say(list, "memory", "memory reached its limit of %s%s, and nothing was killed for it: %s", limit, parts, mend_memory(usage));
+        say(list, "memory", "memory reached its limit of %s%s, and nothing was killed for it: %s, or raise --memory", limit, parts,
+            mend_memory(list));
+}
+
+/* Killed for want of memory, with the sandbox's own not used up. */
+static void on_memory_above(struct list *list)
+{
+    const struct outcome *outcome = list->outcome;
+    const char *parent = list->plan->cgroup_parent;
+    char peak[UNITS_TIME_TEXT], limit[UNITS_TIME_TEXT], who[100];
+
+    if (!ledger_memory_ran_out_above(list->plan, outcome))
+        return;
+    units_show_size(list->plan->memory, limit);
+    say(list, "memory", "%s was killed for want of memory, and not for the sandbox's own limit, of which it had used %s of %s: ",
+        victim(outcome, who), outcome->readings.have_peak ? units_show_size(outcome->readings.memory_peak, peak) : "some", limit);
+    if (outcome->victim.of == OOM_OF_HOST)
+        add(list, "the host ran out of memory: run fewer at once, or give the host more");
+    else
+        add(list, "%s%.80s or a cgroup above it ran out: raise its limit (memory.max; MemoryMax= of a service), or run fewer at once",
+            outcome->victim.of == OOM_UNKNOWN ? "the host, " : "", parent);
 }
 
 static void on_cpu(struct list *list)
 {
     const struct readings *readings = &list->outcome->readings;
-    char held[UNITS_TIME_TEXT];
+    unsigned processors = list->outcome->readback.processors; /* the kernel adds up what each of them stood still */
+    char held[UNITS_TIME_TEXT], each[40] = "";
 
-    say(list, "cpu", "the limit of %g processors held the command back for %s, in %llu of %llu periods: %s", (double)list->plan->cpu / 1000,
-        units_show_time(readings->throttled, held), (unsigned long long)readings->throttled_periods,
+    if (processors > 1)
+        snprintf(each, sizeof each, " on each of %u", processors);
+    say(list, "cpu", "the limit of %g processors held the command back for %s%s, in %llu of %llu periods: %s", (double)list->plan->cpu / 1000,
+        units_show_time(readings->throttled / (processors > 1 ? processors : 1), held), each, (unsigned long long)readings->throttled_periods,
         (unsigned long long)readings->periods,
         readings->throttled_periods * 4 >= readings->periods ? "give it more time (--timeout) or more processors (--cpus)"
                                                              : "no matter, unless it must be faster: --cpus");
@@ -114,6 +185,17 @@ static void on_pids(struct list *list)
 
     say(list, "pids", "a new process or thread was refused %s, at the limit of %llu: start fewer at a time (make -j2, a smaller pool), or "
         "raise --pids", times(list->outcome->readings.pids_denied, often), (unsigned long long)list->plan->pids);
+}
+
+static void on_pids_above(struct list *list)
+{
+    const struct readings *readings = &list->outcome->readings;
+    char often[32];
+
+    if (ledger_pids_ran_out_above(list->plan, list->outcome))
+        say(list, "pids", "a new process or thread was refused %s, though the sandbox had %llu of its %llu at the most: %.80s or a cgroup above "
+            "it is full: raise its limit (pids.max; TasksMax= of a service), or run fewer at once", times(readings->pids_denied, often),
+            (unsigned long long)readings->pids_peak, (unsigned long long)list->plan->pids, list->plan->cgroup_parent);
 }
 
 /* Of what the processes were doing, the one thing that says most about why it took so long. NULL: nothing does. */
@@ -161,10 +243,10 @@ static void on_timeout(struct list *list)
         say(list, "timeout", "a file system that does not answer holds the command beyond SIGKILL: make it answer, then bivy clean");
     } else if (process) {
         autopsy_line(process, line, sizeof line);
-        say(list, "timeout", "%s was still at work after %s and was ended. %s: %s", program(list), limit, line,
+        say(list, "timeout", "%s was still at work after %s and was ended. %s: %s", list->program, limit, line,
             thrashed(list) ? "it was short of memory: see there" : mend_wait(process));
     } else {
-        say(list, "timeout", "%s was still at work after %s and was ended: if it only needs longer, raise --timeout", program(list), limit);
+        say(list, "timeout", "%s was still at work after %s and was ended: if it only needs longer, raise --timeout", list->program, limit);
     }
 }
 
@@ -191,16 +273,16 @@ static void on_scratch(struct list *list)
         say(list, "scratch", "/tmp and the rest of scratch had no inode left (%llu files): write fewer files there, or raise --scratch-inodes",
             (unsigned long long)list->plan->scratch_inodes);
     else
-        say(list, "scratch", "/tmp and the rest of scratch were full (%s), so that writing there gave \"no space left on device\": write large "
-            "files to /workspace, or raise --scratch and --memory", units_show_size(list->plan->scratch, limit));
+        say(list, "scratch", "/tmp and the rest of scratch were full (%s), so that writing there gave \"no space left on device\": %s, or raise "
+            "--scratch and --memory", units_show_size(list->plan->scratch, limit), large_files(list));
 }
 
 static void on_file_size(struct list *list)
 {
     char limit[UNITS_TIME_TEXT];
 
-    say(list, "file_size", "a file grew beyond --file-size %s, and SIGXFSZ ended the command: write smaller files, or raise it",
-        units_show_size(list->plan->file_size, limit));
+    say(list, "file_size", "SIGXFSZ, the signal for a file that would grow beyond --file-size %s, ended %s: write smaller files, or raise it",
+        units_show_size(list->plan->file_size, limit), WIFSIGNALED(list->outcome->wait_status) ? "the command" : "a program that it ran");
 }
 
 static void on_open_files(struct list *list)
@@ -213,15 +295,16 @@ static void on_output(struct list *list)
 {
     const struct outcome *outcome = list->outcome;
     bool out = outcome->out.seen >= outcome->err.seen;
+    const char *where = list->plan->workspace ? "write it to a file in /workspace" : "write it to a file in a workspace (--workspace DIR, inside /workspace)";
     char limit[UNITS_TIME_TEXT], seen[UNITS_TIME_TEXT];
 
     units_show_size(out ? outcome->out.seen : outcome->err.seen, seen);
     if (outcome->kind == OUTCOME_OUTPUT_LIMIT)
-        say(list, "output", "%s passed --output-limit %s, and the command was ended: write it to a file in /workspace, or print less",
-            out ? "stdout" : "stderr", units_show_size(list->plan->output_limit, limit));
+        say(list, "output", "%s passed --output-limit %s, and the command was ended: %s, or print less", out ? "stdout" : "stderr",
+            units_show_size(list->plan->output_limit, limit), where);
     else
-        say(list, "output", "%s was %s, of which %s are kept and the middle left out: write it to a file in /workspace, or raise --max-output",
-            out ? "stdout" : "stderr", seen, units_show_size(list->plan->max_output, limit));
+        say(list, "output", "%s was %s, of which %s are kept and the middle left out: %s, or raise --max-output", out ? "stdout" : "stderr",
+            seen, units_show_size(list->plan->max_output, limit), where);
 }
 
 /* Ended by a signal that nothing above explains. */
@@ -253,7 +336,7 @@ static void on_signal(struct list *list)
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
         if (rows[i].number == number)
             text = rows[i].text;
-    say(list, "signal", "%s was ended by %s: %s%s%s%s", program(list), outcome_signal_name(number, name), text,
+    say(list, "signal", "%s was ended by %s: %s%s%s%s", list->program, outcome_signal_name(number, name), text,
         words ? "; it said \"" : "", words ? said.line : "", words ? "\"" : "");
 }
 
@@ -265,18 +348,44 @@ static bool said_about(const struct list *list, const char *about)
     return false;
 }
 
-/* Exit statuses that a shell gives by convention (POSIX, Shell & Utilities, 2.8.2). NULL: none of them. */
-static const char *by_convention(const struct outcome *outcome, int status, char text[64])
+/* Is what words would be about told already, or known not to be so, from what bivy itself has seen? */
+static bool seen_itself(const struct list *list, const char *about)
+{
+    const struct readings *readings = &list->outcome->readings;
+    static const struct {
+        const char *words, *seen;
+    } same[] = {{"privileges", "syscall"}, {"scratch", "workspace"}};
+
+    for (size_t i = 0; i < sizeof same / sizeof same[0]; i++)
+        if (!strcmp(about, same[i].words) && said_about(list, same[i].seen))
+            return true;
+    if (!strcmp(about, "pids") && readings->have_pids && readings->pids_denied == 0)
+        return true; /* EAGAIN of something else, a lock or a pipe: no fork was refused */
+    return said_about(list, about);
+}
+
+/* What full means without a workspace can only be scratch, if not for long. */
+static const char *mend_words(const struct list *list, const struct words_said *said)
+{
+    return strcmp(said->about, "scratch") != 0 || list->plan->workspace ? said->mend
+           : "scratch (/tmp, $HOME, /workspace too) was full for a moment: write less there at a time, give it a --workspace for large files, or "
+             "raise --scratch and --memory (or, for many small files, --scratch-inodes)";
+}
+
+/* Exit statuses that a shell gives by convention (POSIX, Shell & Utilities, 2.8.2). Who else gives them means something else, so it is said
+ * whose they are; and 129 is git's for a wrong option far more often than anybody's SIGHUP. NULL: none of them. */
+static const char *by_convention(const struct list *list, int status, char text[100])
 {
     char name[OUTCOME_SIGNAL_TEXT];
 
     if (status == 127)
-        return "a program was not found: put it into the rootfs (rootfs/build --packages) or the workspace";
+        return "what a shell gives when a program was not found: put it into the rootfs (rootfs/build --packages) or the workspace";
     if (status == 126)
-        return "a file was found and cannot be executed: chmod +x, or run it with its interpreter";
-    if (status <= 128 || status >= 128 + 65 || outcome->readings.oom_kills > 0)
+        return "what a shell gives when a file was found and cannot be executed: chmod +x, or run it with its interpreter";
+    if (status <= 128 + SIGHUP || status > 128 + SIGSYS || list->outcome->readings.oom_kills > 0 ||
+        ledger_hit(LEDGER_FILE_SIZE, list->plan, list->outcome))
         return NULL;
-    snprintf(text, 64, "a program that it ran was ended by %s", outcome_signal_name(status - 128, name));
+    snprintf(text, 100, "what a shell gives when a program that it ran was ended by %s", outcome_signal_name(status - 128, name));
     return text;
 }
 
@@ -297,20 +406,21 @@ static void on_exit(struct list *list)
     int status = outcome->kind == OUTCOME_EXITED && outcome->have_status ? WEXITSTATUS(outcome->wait_status) : 0;
     struct words_said said;
     bool words = status && outcome->words && words_telling(outcome->words, status, &said);
-    bool known = words && said.about && !said_about(list, said.about) && !(said_about(list, "syscall") && !strcmp(said.about, "privileges"));
-    char text[64];
-    const char *meaning = by_convention(outcome, status, text);
+    bool known = words && said.about && !seen_itself(list, said.about);
+    char text[100];
+    const char *meaning = by_convention(list, status, text);
 
     if (status == 0)
         return;
     if (known)
-        say(list, said.about, "%s exited %d and said \"%s\": %s%s", program(list), status, said.line, said.mend, ask(list, said.about));
+        say(list, said.about, "%s exited %d and said \"%s\": %s%s", list->program, status, said.line, mend_words(list, &said),
+            ask(list, said.about));
     else if (words)
-        say(list, "exit_code", "%s exited %d and said \"%s\"%s%s", program(list), status, said.line, meaning ? ": " : "", meaning ? meaning : "");
+        say(list, "exit_code", "%s exited %d and said \"%s\"%s%s", list->program, status, said.line, meaning ? ": " : "", meaning ? meaning : "");
     else if (meaning)
-        say(list, "exit_code", "%s exited %d: %s", program(list), status, meaning);
+        say(list, "exit_code", "%s exited %d: %s", list->program, status, meaning);
     else
-        say(list, "exit_code", "%s exited %d without a word on stderr%s", program(list), status,
+        say(list, "exit_code", "%s exited %d without a word on stderr%s", list->program, status,
             list->count ? "" : ", and no limit was seen to touch it: what that status means is its own affair");
 }
 
@@ -369,8 +479,11 @@ size_t hints_make(const struct spec *spec, const struct plan *plan, const struct
         on_setup(&list);
         return list.count;
     }
+    name_program(&list);
     on_cancel(&list);
     on_workspace(&list);
+    on_memory_above(&list);
+    on_pids_above(&list);
     for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++)
         if (ledger_hit(limits[i].limit, plan, outcome))
             limits[i].say(&list);

@@ -62,10 +62,53 @@ size_t json_utf8(const char *text, size_t left)
     return length;
 }
 
+static uint32_t code_point(const char *text, size_t span)
+{
+    const unsigned char *bytes = (const unsigned char *)text;
+    uint32_t point = span == 1 ? bytes[0] : span == 2 ? bytes[0] & 0x1fu : span == 3 ? bytes[0] & 0x0fu : bytes[0] & 0x07u;
+
+    for (size_t i = 1; i < span; i++)
+        point = point << 6 | (bytes[i] & 0x3fu);
+    return point;
+}
+
+bool json_acts(const char *bytes, size_t span)
+{
+    static const struct {
+        uint32_t from, to;
+    } rows[] = {
+        {0x0000, 0x001f},
+        {0x007f, 0x009f},   /* some terminals obey U+0080 to U+009F too */
+        {0x061c, 0x061c},   /* the order of what stands on either side (UAX #9) */
+        {0x200e, 0x200f},
+        {0x2028, 0x2029},   /* new lines, for some */
+        {0x202a, 0x202e},   /* the order again */
+        {0x2066, 0x2069},
+        {0xe0000, 0xe007f}, /* an alphabet that nobody sees, and a language model reads */
+    };
+    uint32_t point = code_point(bytes, span);
+
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        if (point >= rows[i].from && point <= rows[i].to)
+            return true;
+    return false;
+}
+
+static void put_escape(struct json *json, uint32_t point)
+{
+    char escape[16];
+
+    if (point > 0xffff) /* RFC 8259, 7: as UTF-16 has it */
+        snprintf(escape, sizeof escape, "\\u%04x\\u%04x", 0xd7c0 + (point >> 10), 0xdc00 + (point & 0x3ff));
+    else
+        snprintf(escape, sizeof escape, "\\u%04x", point);
+    put_text(json, escape);
+}
+
 static void put_quoted(struct json *json, const char *value, size_t length)
 {
     const unsigned char *bytes = (const unsigned char *)value;
-    char escape[8];
+    char escape[2];
 
     put_text(json, "\"");
     for (size_t i = 0; i < length;) {
@@ -77,13 +120,9 @@ static void put_quoted(struct json *json, const char *value, size_t length)
             escape[0] = '\\';
             escape[1] = (char)bytes[i++];
             put(json, escape, 2);
-        } else if (bytes[i] < 0x20 || bytes[i] == 0x7f) { /* DEL is legal JSON, but not on a terminal */
-            snprintf(escape, sizeof escape, "\\u%04x", bytes[i++]);
-            put_text(json, escape);
-        } else if (span == 2 && bytes[i] == 0xc2 && bytes[i + 1] < 0xa0) { /* U+0080 to U+009F: some terminals obey these too */
-            snprintf(escape, sizeof escape, "\\u%04x", bytes[i + 1]);
-            put_text(json, escape);
-            i += 2;
+        } else if (json_acts(value + i, span)) { /* most of these are legal JSON, but a record is looked at on terminals too */
+            put_escape(json, code_point(value + i, span));
+            i += span;
         } else {
             put(json, value + i, span);
             i += span;

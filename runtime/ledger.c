@@ -27,14 +27,32 @@ bool ledger_scratch(const struct outcome *outcome, uint64_t *bytes)
     return true;
 }
 
-#define NEAR ((uint64_t)256 * 1024)
+/* Before the kernel kills for a limit it has filled it but for a few pages. */
+bool ledger_memory_ran_out_above(const struct plan *plan, const struct outcome *outcome)
+{
+    const struct readings *readings = &outcome->readings;
 
-/* Full at the end, or as good as full when the memory was looked at: a program that is refused a page often clears up before it ends.
- * Shared memory that is no file is counted together with scratch, so what is far beyond its size is not scratch alone. */
+    if (!plan || !outcome->have_readings || readings->oom_kills == 0)
+        return false;
+    if (outcome->victim.of != OOM_UNKNOWN)
+        return outcome->victim.of != OOM_OF_LEAF;
+    return readings->have_peak && readings->memory_peak < plan->memory - plan->memory / 8;
+}
+
+/* A fork is refused at a limit that is full, and the peak tells of every process up to it (kernel/cgroup/pids.c, pids_try_charge). Before
+ * Linux 6.11 the refusal is counted here, whoever's limit it was. */
+bool ledger_pids_ran_out_above(const struct plan *plan, const struct outcome *outcome)
+{
+    const struct readings *readings = &outcome->readings;
+
+    return plan && outcome->have_readings && readings->pids_denied > 0 && readings->have_pids_peak && readings->pids_peak < plan->pids;
+}
+
+/* Full at the end, or as good as full when the memory was looked at: a program that is refused a page often clears up before it ends. */
 static bool scratch_full(const struct plan *plan, const struct outcome *outcome)
 {
     return (outcome->have_status && outcome->ended.scratch_seen && outcome->ended.scratch_full) ||
-           (outcome->usage.moment && outcome->usage.scratch + 4096 >= plan->scratch && outcome->usage.scratch <= plan->scratch + NEAR);
+           (outcome->scratch_most + 4096 >= plan->scratch && outcome->scratch_most <= plan->scratch + OUTCOME_SCRATCH_NEAR);
 }
 
 static bool output_hit(const struct plan *plan, const struct outcome *outcome)
@@ -44,6 +62,12 @@ static bool output_hit(const struct plan *plan, const struct outcome *outcome)
             (outcome->out.seen > plan->max_output || outcome->err.seen > plan->max_output));
 }
 
+/* By that signal itself, or as a shell tells that a program of its was (POSIX, Shell & Utilities, 2.8.2). */
+static bool ended_by(int status, int signal)
+{
+    return WIFSIGNALED(status) ? WTERMSIG(status) == signal : WIFEXITED(status) && WEXITSTATUS(status) == 128 + signal;
+}
+
 bool ledger_hit(enum ledger limit, const struct plan *plan, const struct outcome *outcome)
 {
     const struct readings *readings = &outcome->readings;
@@ -51,20 +75,20 @@ bool ledger_hit(enum ledger limit, const struct plan *plan, const struct outcome
 
     switch (limit) {
     case LEDGER_MEMORY: /* at the limit the kernel takes pages back before it kills: the command was held up by it all the same */
-        return known && (readings->oom_kills > 0 || (plan && readings->have_peak && readings->memory_peak >= plan->memory));
+        return known && ((readings->oom_kills > 0 && !ledger_memory_ran_out_above(plan, outcome)) ||
+                         (plan && readings->have_peak && readings->memory_peak >= plan->memory));
     case LEDGER_CPU:
         return known && readings->throttled_periods > 0;
     case LEDGER_PIDS:
-        return known && readings->pids_denied > 0;
+        return known && readings->pids_denied > 0 && !ledger_pids_ran_out_above(plan, outcome);
     case LEDGER_TIMEOUT:
         return outcome->kind == OUTCOME_TIMEOUT || outcome->kind == OUTCOME_STUCK;
     case LEDGER_SCRATCH:
         return plan && scratch_full(plan, outcome);
     case LEDGER_FILE_SIZE:
-        return plan && plan->file_size != SPEC_UNLIMITED && outcome->have_status && WIFSIGNALED(outcome->wait_status) &&
-               WTERMSIG(outcome->wait_status) == SIGXFSZ;
+        return plan && plan->file_size != SPEC_UNLIMITED && outcome->have_status && ended_by(outcome->wait_status, SIGXFSZ);
     case LEDGER_OPEN_FILES:
-        return plan && outcome->open_files >= plan->open_files;
+        return plan && outcome->most.open_files >= plan->open_files;
     case LEDGER_OUTPUT:
         return plan && output_hit(plan, outcome);
     case LEDGER_COUNT:
@@ -145,7 +169,7 @@ void ledger_write(struct json *json, const struct spec *spec, const struct outco
 
     json_open(json, "open_files", '{');
     json_number(json, "limit", spec->open_files);
-    json_known(json, "peak", outcome->open_files > 0, outcome->open_files);
+    json_known(json, "peak", outcome->most.open_files > 0, outcome->most.open_files);
     json_close(json, '}');
 
     json_open(json, "file_size", '{');

@@ -39,7 +39,7 @@ size_t listing_escape(const char *bytes, size_t length, size_t columns, char *te
         char one[8];
         size_t span = json_utf8(bytes + i, length - i), wide = 1, put;
         unsigned char byte = (unsigned char)bytes[i];
-        bool control = byte < 0x20 || byte == 0x7f || span == 0 || (byte == 0xc2 && (unsigned char)bytes[i + 1] < 0xa0);
+        bool control = span == 0 || json_acts(bytes + i, span);
         if (control || span > 4) {
             put = wide = (size_t)snprintf(one, sizeof one, "\\x%02x", byte);
             span = 1;

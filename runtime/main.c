@@ -24,11 +24,15 @@
 /* Where a bivy begins, and each subcommand but for the runs themselves (run.c). */
 
 /* A caller may have closed 0, 1 or 2: the next descriptor opened would land there and be taken for a stream. */
-static bool standard_descriptors(void)
+static bool standard_descriptors(unsigned *absent)
 {
-    for (int fd = 0; fd < 3; fd++)
-        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF && SYS_AGAIN(open("/dev/null", fd ? O_WRONLY : O_RDONLY)) != fd)
+    for (int fd = 0; fd < 3; fd++) {
+        if (fcntl(fd, F_GETFD) >= 0 || errno != EBADF)
+            continue;
+        if (SYS_AGAIN(open("/dev/null", fd ? O_WRONLY : O_RDONLY)) != fd)
             return false;
+        *absent |= 1u << fd;
+    }
     return true;
 }
 
@@ -161,9 +165,10 @@ int main(int argc, char **argv)
 {
     struct spec spec;
     struct fault fault;
+    unsigned absent = 0;
     int status;
 
-    if (!standard_descriptors())
+    if (!standard_descriptors(&absent))
         return 125; /* no descriptor to say it on */
     if ((status = sys_seal_relocations()) < 0) {
         fault_set(&fault, STAGE_PLAN, -status, NULL, "bivy's own tables cannot be made read-only");
@@ -174,7 +179,9 @@ int main(int argc, char **argv)
     signal(SIGXFSZ, SIG_IGN);
     umask(077); /* whatever the caller's: what is made here, the leaf and the record, is made with a mode that says all */
     own_rlimits();
-    if (options_parse(argc, argv, &spec, &fault) < 0) {
+    status = options_parse(argc, argv, &spec, &fault);
+    spec.absent = absent;
+    if (status < 0) {
         if ((spec.verb == VERB_RUN || spec.verb == VERB_SHELL) && (spec.report || spec.log != LOG_OFF)) {
             status = run_and_tell(&spec, &fault);
         } else {

@@ -12,16 +12,15 @@ size_t plain_text(const char *bytes, size_t length, char *text, size_t size)
     for (size_t i = 0; i < length;) {
         unsigned char byte = (unsigned char)bytes[i];
         size_t span = json_utf8(bytes + i, length - i);
-        /* U+0080 to U+009F are controls too, as is a lone byte of 0x80 to 0x9f. */
-        bool control = byte < 0x20 || byte == 0x7f || (byte == 0xc2 && span == 2 && (unsigned char)bytes[i + 1] < 0xa0);
-        size_t wanted = control || span == 0 ? 4 : span;
+        bool harmless = span > 0 && !json_acts(bytes + i, span);
+        size_t wanted = harmless ? span : 4;
         if (written + wanted >= size)
             break;
-        if (control || span == 0)
-            snprintf(text + written, 5, "\\x%02x", byte);
-        else
+        if (harmless)
             memcpy(text + written, bytes + i, span);
-        i += control || span == 0 ? 1 : span;
+        else
+            snprintf(text + written, 5, "\\x%02x", byte);
+        i += harmless ? span : 1;
         written += wanted;
     }
     text[written] = '\0';

@@ -106,21 +106,44 @@ bool readings_usage(const struct cgroup *cgroup, struct usage *usage)
            readings_usage_parse(text, v1, usage);
 }
 
-uint64_t readings_open_files(const struct cgroup *cgroup)
+/* Its size is the second number, in pages. A name is read only of who is larger than all before. */
+static void weigh(unsigned long pid, struct processes *most)
+{
+    char path[40], text[128], *end;
+    unsigned long long pages;
+    ssize_t length;
+
+    snprintf(path, sizeof path, "/proc/%lu/statm", pid);
+    if (!text_of(AT_FDCWD, path, text, sizeof text) || (strtoull(text, &end, 10), *end != ' '))
+        return;
+    pages = strtoull(end, NULL, 10);
+    if (pages * (unsigned long long)sysconf(_SC_PAGESIZE) <= most->bytes)
+        return;
+    snprintf(path, sizeof path, "/proc/%lu/comm", pid);
+    if ((length = sys_read_file(AT_FDCWD, path, text, sizeof most->name)) < 2)
+        return;
+    most->bytes = pages * (unsigned long long)sysconf(_SC_PAGESIZE);
+    text[length - 1] = '\0'; /* its newline; others are the name's */
+    memcpy(most->name, text, (size_t)length);
+}
+
+void readings_processes(const struct cgroup *cgroup, pid_t except, bool memory, struct processes *most)
 {
     char pids[4096], path[32];
-    uint64_t most = 0;
 
     if (!text_of(cgroup->leaf, "cgroup.procs", pids, sizeof pids))
-        return 0;
+        return;
     for (char *at = pids, *end; *at; at = end + strspn(end, "\n")) {
         struct stat file;
         unsigned long pid = strtoul(at, &end, 10);
         if (end == at)
             break;
+        if ((pid_t)pid == except)
+            continue;
         snprintf(path, sizeof path, "/proc/%lu/fd", pid);
-        if (SYS_AGAIN(stat(path, &file)) == 0 && file.st_size > 0 && (uint64_t)file.st_size > most)
-            most = (uint64_t)file.st_size;
+        if (SYS_AGAIN(stat(path, &file)) == 0 && file.st_size > 0 && (uint64_t)file.st_size > most->open_files)
+            most->open_files = (uint64_t)file.st_size;
+        if (memory)
+            weigh(pid, most);
     }
-    return most;
 }

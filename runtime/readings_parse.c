@@ -98,9 +98,11 @@ void readings_parse(const struct readings_texts *texts, struct readings *reading
     }
 }
 
+#define BEHIND_LEAST ((uint64_t)1 << 20)
+
 bool readings_usage_parse(const char *text, bool v1, struct usage *usage)
 {
-    uint64_t files, named;
+    uint64_t files, named, kernel = 0, sockets = 0;
 
     if (!readings_keyed(text, v1 ? "total_rss" : "anon", &usage->heap) || !readings_keyed(text, v1 ? "total_cache" : "file", &files) ||
         !readings_keyed(text, v1 ? "total_shmem" : "shmem", &usage->scratch))
@@ -110,9 +112,32 @@ bool readings_usage_parse(const char *text, bool v1, struct usage *usage)
     if (usage->total < named)
         usage->total = named; /* the counters are read one after the other */
     usage->kernel = usage->total - named;
+    /* v2 since Linux 5.18 has a line for that as well: what is more, but for what the processors have in stock, no line knows of yet. */
+    usage->behind = !v1 && readings_keyed(text, "kernel", &kernel) && usage->kernel > kernel ? usage->kernel - kernel : 0;
+    readings_keyed(text, "sock", &sockets);
+    if (usage->behind <= sockets + BEHIND_LEAST + usage->total / 8)
+        usage->behind = 0;
     usage->major_faults = 0;
     readings_keyed(text, v1 ? "total_pgmajfault" : "pgmajfault", &usage->major_faults);
     return true;
+}
+
+void readings_usage_scratch(struct usage *usage, uint64_t scratch)
+{
+    uint64_t missing = scratch > usage->scratch ? scratch - usage->scratch : 0;
+    uint64_t unnamed = missing < usage->kernel ? missing : usage->kernel;
+
+    usage->scratch += missing;
+    usage->kernel -= unnamed;
+    usage->total += missing - unnamed;
+}
+
+void readings_usage_full(struct usage *usage, uint64_t limit)
+{
+    if (usage->total >= limit)
+        return;
+    usage->kernel += limit - usage->total;
+    usage->total = limit;
 }
 
 /* Steps over text at *at. */
@@ -126,32 +151,55 @@ static bool step(const char **at, const char *text, size_t length)
 
 #define OOM_GROUP ",oom_memcg="
 #define TASK_GROUP ",task_memcg="
+#define HOST_GROUP ",global_oom,task_memcg="
 #define TASK ",task="
 
-/* "6,SEQUENCE,TIME,-;oom-kill:constraint=...,oom_memcg=PATH,task_memcg=PATH,task=NAME,pid=1,uid=2" (mm/oom_kill.c,
- * mm/memcontrol.c). The paths stand before the name and are the kernel's, so a process whose name imitates another
- * leaf's record can only spoil its own; and both are stepped over by their length, so a parent may be called anything.
- * */
-bool readings_oom_name(const char *record, const char *path, char *name, size_t size)
+/* Steps over whose limit it was: the leaf's at path, or that of a cgroup above it. */
+static enum oom_of step_group(const char **at, const char *path)
 {
-    size_t length = strlen(path);
-    const char *at = strchr(record, ';'), *end = NULL;
+    for (size_t length = strlen(path), whole = length; length > 0; length--) {
+        const char *try = *at;
+        if (length < whole && path[length] != '/')
+            continue;
+        if (step(&try, path, length) && step(&try, TASK_GROUP, strlen(TASK_GROUP))) {
+            *at = try;
+            return length == whole ? OOM_OF_LEAF : OOM_ABOVE;
+        }
+    }
+    return OOM_UNKNOWN;
+}
 
-    if (!at || !step(&at, ";oom-kill:", strlen(";oom-kill:")) || !(at = strstr(at, OOM_GROUP)))
-        return false;
-    at += strlen(OOM_GROUP);
-    if (!step(&at, path, length) || !step(&at, TASK_GROUP, strlen(TASK_GROUP)) || !step(&at, path, length) ||
-        !step(&at, TASK, strlen(TASK)))
-        return false;
+/* "6,SEQUENCE,TIME,-;oom-kill:constraint=...,oom_memcg=PATH,task_memcg=PATH,task=NAME,pid=1,uid=2", with global_oom instead of the first
+ * path where it was the host's (mm/oom_kill.c, mm/memcontrol.c). The paths stand before the name and are the kernel's, so a process whose
+ * name imitates another leaf's record can only spoil its own; and both are stepped over by their length, so a parent may be called anything.
+ * */
+enum oom_of readings_oom_name(const char *record, const char *path, char *name, size_t size)
+{
+    const char *at = strchr(record, ';'), *end = NULL, *group;
+    enum oom_of of;
+
+    if (!at || !step(&at, ";oom-kill:", strlen(";oom-kill:")))
+        return OOM_UNKNOWN;
+    if ((group = strstr(at, OOM_GROUP))) {
+        at = group + strlen(OOM_GROUP);
+        of = step_group(&at, path);
+    } else if ((group = strstr(at, HOST_GROUP))) {
+        at = group + strlen(HOST_GROUP);
+        of = OOM_OF_HOST;
+    } else {
+        return OOM_UNKNOWN;
+    }
+    if (!of || !step(&at, path, strlen(path)) || !step(&at, TASK, strlen(TASK)))
+        return OOM_UNKNOWN;
     for (const char *next = strstr(at, ",pid="); next; next = strstr(next + 1, ",pid="))
         end = next; /* the last: a name may hold one */
     if (!end)
-        return false;
+        return OOM_UNKNOWN;
     snprintf(name, size, "%.*s", (int)(end - at), at);
-    return true;
+    return of;
 }
 
-#define OUT_OF_MEMORY ";Memory cgroup out of memory: Killed process "
+#define KILLED ": Killed process "
 #define STATS ";Memory cgroup stats for "
 
 /* The number behind a "key:" or "key " anywhere in text, which the kernel wrote. */
@@ -174,10 +222,12 @@ static bool number_behind(const char *text, const char *key, uint64_t *out)
 static void victim_size(const char *record, struct oom_report *report)
 {
     static const char *const parts[] = {", anon-rss:", ", file-rss:", ", shmem-rss:"};
+    static const char cgroup[] = ";Memory cgroup out of memory" KILLED, host[] = ";Out of memory" KILLED;
     const char *at = strchr(record, ';');
     uint64_t pid, kib, sum = 0;
 
-    if (!at || strncmp(at, OUT_OF_MEMORY, strlen(OUT_OF_MEMORY)) != 0 || !number_behind(at, OUT_OF_MEMORY, &pid) || pid != report->pid)
+    if (!at || (strncmp(at, cgroup, sizeof cgroup - 1) != 0 && strncmp(at, host, sizeof host - 1) != 0) ||
+        !number_behind(at, KILLED, &pid) || pid != report->pid)
         return;
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
         const char *last = NULL;
@@ -216,6 +266,7 @@ void readings_oom_record(const char *record, const char *path, struct oom_report
 {
     const char *text = strchr(record, ';'), *end;
     size_t length = strlen(path);
+    enum oom_of of;
 
     if (!text)
         return;
@@ -226,8 +277,9 @@ void readings_oom_record(const char *record, const char *path, struct oom_report
             report->usage = (struct usage){0};
         return;
     }
-    if (readings_oom_name(record, path, report->name, sizeof report->name)) {
+    if ((of = readings_oom_name(record, path, report->name, sizeof report->name)) != OOM_UNKNOWN) {
         struct usage *usage = &report->usage;
+        report->of = of;
         report->stats = false;
         report->bytes = report->pid = 0;
         for (end = strstr(text, ",pid="); end; end = strstr(end + 1, ",pid="))

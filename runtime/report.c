@@ -21,7 +21,7 @@
 
 #define OPEN_WITHIN ((uint64_t)3000000000)
 #define UNASKED ((uint64_t)500000000) /* a terminal that takes no summary, stopped by Ctrl-S, say, does not hold a run for longer */
-#define RECORD_ROOM (64 * 1024) /* set aside in a record file before anything runs; a record is smaller */
+#define RECORD_ROOM (256 * 1024) /* set aside in a record file before anything runs; a record is smaller, also one full of escapes */
 
 /* A whole text to a descriptor that may be slow, full or closed, until `by`. */
 static int put_patiently(int caller, const char *bytes, size_t length, uint64_t by)
@@ -76,7 +76,7 @@ static int open_file(const char *path, struct report *report, struct fault *faul
     return 0;
 }
 
-static int take_descriptor(const char *text, struct report *report, struct fault *fault)
+static int take_descriptor(const char *text, unsigned absent, struct report *report, struct fault *fault)
 {
     uint64_t number;
     struct stat file;
@@ -84,7 +84,7 @@ static int take_descriptor(const char *text, struct report *report, struct fault
 
     if (units_count(text, 0, 1 << 20, &number) < 0)
         return fault_set(fault, STAGE_REPORT, 0, "write it like fd:3", "--report fd:%.100s: is not a descriptor's number", text);
-    flags = fcntl((int)number, F_GETFL);
+    flags = number < 3 && absent & 1u << number ? -1 : fcntl((int)number, F_GETFL);
     if (flags < 0 || SYS_AGAIN(fstat((int)number, &file)) < 0)
         return fault_set(fault, STAGE_REPORT, EBADF, "open it in the caller and let bivy inherit it", "--report fd:%llu: is not open",
                          (unsigned long long)number);
@@ -167,7 +167,7 @@ static int open_patiently(const char *where, struct report *report, struct fault
     return opened.result;
 }
 
-int report_open(const char *where, const char *mountinfo, struct report *report, struct fault *fault)
+int report_open(const char *where, unsigned absent, const char *mountinfo, struct report *report, struct fault *fault)
 {
     bool may_block;
     int result;
@@ -176,7 +176,7 @@ int report_open(const char *where, const char *mountinfo, struct report *report,
     if (!where)
         return 0;
     if (!strncmp(where, "fd:", 3)) {
-        if ((result = take_descriptor(where + 3, report, fault)) == 0)
+        if ((result = take_descriptor(where + 3, absent, report, fault)) == 0)
             result = make_room(where, report, fault);
     } else {
         char whole[PATH_MAX];
@@ -228,7 +228,8 @@ static int post(const struct letter *letter)
 {
     int result = put_patiently(letter->fd, letter->text, letter->length, letter->by);
 
-    if (result == 0 && letter->file && SYS_AGAIN(ftruncate(letter->fd, (off_t)letter->length)) < 0) /* gives room back */
+    /* Gives room back; and half a record is none. */
+    if (letter->file && SYS_AGAIN(ftruncate(letter->fd, result == 0 ? (off_t)letter->length : 0)) < 0 && result == 0)
         result = -errno;
     return result;
 }

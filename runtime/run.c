@@ -33,8 +33,10 @@ static void read_outcome(struct host *host, struct outcome *outcome)
     outcome->enforced = host->cgroup.enforced;
     if (outcome->readings.oom_kills > 0)
         readings_oom_victim(&host->cgroup, &outcome->victim);
-    if (outcome->victim.usage.moment) /* the kernel's own word, of that very moment */
+    if (outcome->victim.usage.moment) { /* the kernel's own word, of that very moment */
         outcome->usage = outcome->victim.usage;
+        readings_usage_full(&outcome->usage, outcome->victim.of == OOM_OF_LEAF ? host->plan.memory : 0);
+    }
     outcome->out.seen = host->streams.out.seen;
     outcome->out.passed = host->streams.out.passed;
     outcome->out.truncated = stream_truncated(&host->streams.out);
@@ -182,7 +184,7 @@ int run_and_tell(const struct spec *spec, const struct fault *early)
     clock_gettime(CLOCK_REALTIME, &wall);
     outcome.started_wall = (int64_t)wall.tv_sec * 1000000000 + wall.tv_nsec;
     facts_mounts(&host->facts, &unused); /* asked for again, should it have failed, where it must not */
-    if (report_open(spec->report, host->facts.mountinfo, &host->report, &outcome.fault) == 0) {
+    if (report_open(spec->report, spec->absent, host->facts.mountinfo, &host->report, &outcome.fault) == 0) {
         if (early)
             outcome.fault = *early;
         else if (run(spec, host, &outcome) == 0 || host->leaf)

@@ -78,6 +78,8 @@ static bool all_well(const struct plan *plan, const struct outcome *outcome)
 {
     if (outcome_status(outcome) != 0 || outcome->trouble != TROUBLE_NONE || outcome->residue[0])
         return false;
+    if (ledger_memory_ran_out_above(plan, outcome) || ledger_pids_ran_out_above(plan, outcome))
+        return false;
     for (int limit = 0; limit < LEDGER_COUNT; limit++)
         if (limit != LEDGER_CPU && ledger_hit((enum ledger)limit, plan, outcome))
             return false;

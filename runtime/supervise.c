@@ -134,6 +134,7 @@ static void on_memory_event(struct loop *loop, uint64_t now)
     if (course->cgroup->v1[CONTROLLER_MEMORY] >= 0) {
         if (read(course->cgroup->oom_event, &unused, sizeof unused) > 0)
             loop->oom_watch = now + OOM_WATCH;
+        sampling_before_kill(&course->sampling);
     } else if (pread(course->cgroup->oom_event, text, sizeof text, 0) < 0) { /* also arms the next one */
         return;
     } else if (course->plan->keep) {
@@ -326,7 +327,7 @@ void supervise(const struct plan *plan, const struct cgroup *cgroup, struct laun
         .tick = watcher ? watcher->first_tick : NEVER,
     };
 
-    sampling_begin(&loop.course.sampling, cgroup, outcome, !launched->joined); /* else the leaf is another run's */
+    sampling_begin(&loop.course.sampling, plan, cgroup, launched, outcome);
     go_round(&loop);
     timing_begin(&outcome->timing, TIMING_OUTPUT);
     verdict(&loop.course);

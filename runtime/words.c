@@ -11,7 +11,8 @@
 #define DESCRIPTORS "a process may have only so many descriptors open: close what is not needed, or raise --open-files"
 #define MEMORY "there was no more memory for it: work on the data in parts, or raise --memory"
 #define FORK "start fewer processes and threads at a time, or raise --pids"
-#define SPACE "the file system it wrote to was full: delete something in the workspace, or, was it /tmp, raise --scratch and --memory"
+#define SPACE "the file system it wrote to was full: delete something in the workspace, or, was it /tmp, raise --scratch and --memory (or, for many " \
+    "small files, --scratch-inodes)"
 
 /* What C libraries, shells, interpreters and package managers say (strerror(3) of musl and glibc, gai_strerror(3), busybox, curl, node,
  * python). No row for what is said just as well outside a sandbox and means nothing else in one. */
@@ -29,6 +30,7 @@ static const struct {
     {"Too many open files", 0, "open_files", DESCRIPTORS},
     {"No file descriptors available", 0, "open_files", DESCRIPTORS},
     {"No space left on device", 0, "scratch", SPACE},
+    {"File too large", 0, "file_size", "a file was as large as one may be: write smaller ones, or, was --file-size given, raise it"},
     {"Disk quota exceeded", 0, "workspace", "the workspace takes no byte more: delete something there"},
     {"Cannot allocate memory", 0, "memory", MEMORY},
     {"Out of memory", 0, "memory", MEMORY},

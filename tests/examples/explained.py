@@ -27,10 +27,10 @@ CASES = [
     ("A download is unpacked in /tmp and sorted",
      "--memory 64M --scratch 60M --cpus 1 -- sh -c 'dd if=/dev/zero of=/tmp/download bs=1M count=48 2>/dev/null; exec sort /tmp/download'",
      ("memory", "scratch"), ("sort", "scratch 48", "/workspace"),
-     "48 of the 64 MiB were a file in /tmp, which is memory. Put the download into /workspace, and sort has four times as much for itself."),
+     "48 of the 64 MiB were a file in /tmp, which is memory. Put the download into a workspace (`--workspace`), and sort has four times as much for itself."),
     ("An archive is written",
      "--scratch 8M -- dd if=/dev/zero of=/tmp/archive bs=1M count=20", ("scratch",), ("8.0 MiB", "/workspace", "--scratch"),
-     "/tmp holds 8 MiB here. Write the archive to /workspace, or raise `--scratch` (and `--memory`, of which it is a part)."),
+     "/tmp holds 8 MiB here. Write the archive to a workspace (`--workspace`), or raise `--scratch` (and `--memory`, of which it is a part)."),
     ("Ten things are done at once",
      "--pids 8 -- sh -c 'for i in 1 2 3 4 5 6 7 8 9 10; do sleep 2 & done; wait'", ("pids",), ("limit of 8", "fewer at a time"),
      "The shell could not fork the seventh: 8 processes, with the shell itself and bivy's pid 1. Start fewer at a time, or raise `--pids`."),
@@ -51,7 +51,7 @@ CASES = [
      "The filter refuses further namespaces. Switch the tool's own sandbox off: bivy is one already."),
     ("A log is printed",
      "--max-output 4K --output-limit 64K -- yes 'not yet ready'", ("stdout",), ("64.0 KiB", "/workspace"),
-     "It printed without end and was ended at 64 KiB. Print less, or write it to a file in /workspace. The beginning and the end are kept."),
+     "It printed without end and was ended at 64 KiB. Print less, or write it to a file in a workspace (`--workspace`). The beginning and the end are kept."),
 ]
 
 ALWAYS = ("outcome", "exit_code", "signal_name", "limits_hit", "hints")

@@ -83,10 +83,26 @@ static size_t read_character(const char **at, uint8_t out[4])
         memcpy(out, "\xef\xbf\xbd", 3);
         return 3;
     }
-    if (point >= 0x80) { /* a control of the second kind */
-        MUST(point < 0xa0);
-        out[0] = 0xc2;
-        out[1] = (uint8_t)point;
+    if (point >= 0xd800 && point < 0xdc00) { /* one of four bytes: a pair */
+        unsigned low;
+        MUST(sscanf(*at, "\\u%4x", &low) == 1 && low >= 0xdc00 && low < 0xe000);
+        *at += 6;
+        point = 0x10000 + ((point - 0xd800) << 10 | (low - 0xdc00));
+        out[0] = (uint8_t)(0xf0 | point >> 18);
+        out[1] = (uint8_t)(0x80 | (point >> 12 & 0x3f));
+        out[2] = (uint8_t)(0x80 | (point >> 6 & 0x3f));
+        out[3] = (uint8_t)(0x80 | (point & 0x3f));
+        return 4;
+    }
+    if (point >= 0x800) {
+        out[0] = (uint8_t)(0xe0 | point >> 12);
+        out[1] = (uint8_t)(0x80 | (point >> 6 & 0x3f));
+        out[2] = (uint8_t)(0x80 | (point & 0x3f));
+        return 3;
+    }
+    if (point >= 0x80) {
+        out[0] = (uint8_t)(0xc0 | point >> 6);
+        out[1] = (uint8_t)(0x80 | (point & 0x3f));
         return 2;
     }
     out[0] = (uint8_t)point;

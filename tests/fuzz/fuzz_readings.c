@@ -143,8 +143,8 @@ static void check_found(const char *record, const char *path, const char *expect
 
     MUST(name);
     memset(name, 'z', size);
-    bool found = readings_oom_name(record, path, name, size);
-    MUST(found == (expected != NULL));
+    enum oom_of found = readings_oom_name(record, path, name, size);
+    MUST(found == (expected ? OOM_OF_LEAF : OOM_UNKNOWN));
     if (expected)
         MUST(strlen(name) == (strlen(expected) < size ? strlen(expected) : size - 1) &&
              !strncmp(name, expected, strlen(name)));
@@ -189,9 +189,12 @@ static void fuzz_log(const uint8_t *data, size_t size)
     char *raw = fuzz_text(data + 1, size - 1), *found = malloc(room);
     static const char leaf[] = "/bivy/bivy-3q4fjm6hu3ne";
     MUST(found);
-    if (readings_oom_name(raw, leaf, found, room)) {
+    static const char *const groups[] = {[OOM_OF_LEAF] = ",oom_memcg=/bivy/bivy-3q4fjm6hu3ne,task_memcg=",
+                                         [OOM_ABOVE] = ",oom_memcg=/bivy,task_memcg=", [OOM_OF_HOST] = ",global_oom,task_memcg="};
+    enum oom_of of = readings_oom_name(raw, leaf, found, room);
+    if (of) {
         MUST(strlen(found) < room && strstr(raw, found));
-        MUST(strstr(raw, ";oom-kill:") && strstr(raw, ",oom_memcg=/bivy/bivy-3q4fjm6hu3ne,task_memcg="));
+        MUST(strstr(raw, ";oom-kill:") && strstr(raw, groups[of]));
         MUST(strstr(raw, ",task_memcg=/bivy/bivy-3q4fjm6hu3ne,task="));
     }
     free(found);

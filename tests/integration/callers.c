@@ -89,6 +89,42 @@ static void closed_standard_descriptors(void **state)
         compare((struct how){.prepare = close_some, .data = &mask});
 }
 
+/* What stands in for a closed descriptor would swallow the record: refused, and nothing runs. */
+static void a_record_to_a_closed_descriptor(void **state)
+{
+    const char *workspace = workspace_make(), *ran = path_join(workspace, "ran");
+
+    (void)state;
+    for (int fd = 0; fd < 3; fd++) {
+        unsigned mask = 1u << fd;
+        const struct result *result = RUN(HOW(.bare = true, .prepare = close_some, .data = &mask), "run", "--rootfs", harness.rootfs,
+                                          "--cgroup-parent", harness.parent, "--workspace", workspace, "--report", text_format("fd:%d", fd),
+                                          "--", "touch", "ran");
+        CHECK(result, result->status == 125 && access(ran, F_OK) < 0);
+        CHECK(result, fd == 2 || strstr(result->err, text_format("--report fd:%d: is not open", fd)));
+    }
+}
+
+static void limit_file_size(void *data)
+{
+    if (setrlimit(RLIMIT_FSIZE, data))
+        _exit(98);
+}
+
+/* It did not fit after all: said, and half a record is not left to be taken for one. */
+static void a_record_that_is_cut_off(void **state)
+{
+    const char *path = path_join(directory_make("records", 0, 0777), "record");
+    struct rlimit limit = {512, 512};
+    const struct result *result = RUN(HOW(.bare = true, .last = limit_file_size, .data = &limit), "run", "--rootfs", harness.rootfs,
+                                      "--cgroup-parent", harness.parent, "--report", path, "--", "true");
+    size_t length;
+
+    (void)state;
+    CHECK(result, result->status == 125 && strstr(result->err, "the record could not be written (EFBIG)"));
+    CHECK(result, file_read(path, &length) && length == 0);
+}
+
 static void closed_stdin_with_i(void **state)
 {
     unsigned mask = 1;
@@ -392,6 +428,8 @@ int main(int argc, char **argv)
     static const struct harness_test tests[] = {
         TEST(two_ordinary_runs_agree),
         TEST(closed_standard_descriptors),
+        TEST(a_record_to_a_closed_descriptor),
+        TEST(a_record_that_is_cut_off),
         TEST(closed_stdin_with_i),
         TEST(descriptors_open_on_host_directories),
         TEST(a_descriptor_at_the_very_top),

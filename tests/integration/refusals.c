@@ -280,6 +280,29 @@ static void records_that_cannot_be_written(void **state)
     assert_int_equal(access(path_join(workspace, "ran"), F_OK), -1); /* found out before the command, in every case */
 }
 
+static void mount_small_disk(void *data)
+{
+    if (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+        mount("tmpfs", data, "tmpfs", 0, "size=96k,mode=777"))
+        _exit(98);
+}
+
+/* Room for an ordinary record, and not for this one, in which each byte of the command is six: found out before the command, too. */
+static void a_record_that_is_large(void **state)
+{
+    char *disk = keep(strdup(directory_make("disk", 0, 0777))), *word = keep(calloc(1, 301));
+    const char *workspace = workspace_make(), *words[80] = {"--report", path_join(disk, "record"), "--", "sh", "-c", "touch ran"};
+    const struct result *result;
+
+    (void)state;
+    memset(word, '\001', 300);
+    for (size_t i = 6; i < 79; i++)
+        words[i] = word;
+    result = session_finish(session_start(HOW(.workspace = workspace, .prepare = mount_small_disk, .data = disk), words));
+    check_refused(result, NULL, path_join(disk, "record"));
+    assert_int_equal(access(path_join(workspace, "ran"), F_OK), -1);
+}
+
 static int read_only_fd;
 
 static void make_3_read_only(void *data)
@@ -385,6 +408,7 @@ int main(int argc, char **argv)
         TEST(rootfs_with_odd_mount_points),
         TEST(rootfs_of_another_architecture),
         TEST(records_that_cannot_be_written),
+        TEST(a_record_that_is_large),
         TEST(a_record_on_a_read_only_descriptor),
         TEST(cgroup_parents_that_cannot_be),
         TEST_USER(a_cgroup_parent_of_somebody_else),

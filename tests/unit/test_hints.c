@@ -13,6 +13,7 @@
 #define EXITED(status) ((status) << 8)
 
 static char *argv[] = {(char *)(uintptr_t) "/usr/bin/job", NULL};
+static struct place workspace = {.mount = "/srv"};
 static struct spec spec;
 static struct plan plan;
 static struct outcome outcome;
@@ -26,7 +27,8 @@ static int fresh(void **state)
                          .open_files = 64, .file_size = SPEC_UNLIMITED, .timeout = 30 * SECOND};
     plan = (struct plan){.id = "0123456789ab", .memory = spec.memory, .cpu = spec.cpu, .pids = spec.pids, .scratch = spec.scratch,
                          .scratch_inodes = spec.scratch_inodes, .open_files = spec.open_files, .file_size = SPEC_UNLIMITED,
-                         .timeout = spec.timeout, .max_output = MIB, .output_limit = 64 * MIB};
+                         .timeout = spec.timeout, .max_output = MIB, .output_limit = 64 * MIB, .workspace = &workspace,
+                         .cgroup_parent = "/agents.slice"};
     outcome = (struct outcome){.kind = OUTCOME_EXITED, .have_status = true, .ran = true, .have_readings = true, .enforced = 15,
                                .ready_at = SECOND, .ended_at = 2 * SECOND,
                                .readings = {.have_peak = true, .have_cpu = true, .have_throttled = true, .have_pids = true,
@@ -70,7 +72,10 @@ static void all_is_well(void **state)
     outcome.readings.throttled_periods = 1;
     hit("cpu");
     assert_int_equal(summary_make(&spec, &plan, &outcome, lines), 1);
-    says("cpu", "0.5 processors", "1 of 10 periods");
+    outcome.readings.throttled = 3 * SECOND;
+    says("cpu", "0.5 processors held the command back for 3.00 s, in", "1 of 10 periods");
+    outcome.readback.processors = 4; /* of which three seconds are the sum */
+    says("cpu", "750.0 ms on each of 4, in", "1 of 10 periods");
 }
 
 static void memory(void **state)
@@ -94,6 +99,8 @@ static void memory(void **state)
     outcome.victim = (struct oom_report){0};
     says("memory", "a process was killed", "--memory");
     assert_null(strstr(hints[0].text, "heap"));
+    outcome.most = (struct processes){.bytes = 11 * MIB, .name = "python3"}; /* no log to be had, but looks were taken */
+    says("memory", "a process (the largest seen was python3, with 11.0 MiB) was killed", "--memory");
     outcome.readings.oom_kills = 0;
     outcome.kind = OUTCOME_EXITED;
     outcome.wait_status = 0;
@@ -109,10 +116,98 @@ static void memory(void **state)
     assert_true(summary_make(&spec, &plan, &outcome, lines) > 1); /* also on exit 0 */
 }
 
+/* What it is that fills the memory decides what helps. */
+static void memory_of_the_kernel(void **state)
+{
+    (void)state;
+    outcome.kind = OUTCOME_OOM;
+    outcome.wait_status = SIGKILL;
+    outcome.readings.memory_peak = 64 * MIB;
+    outcome.readings.oom_kills = 1;
+    outcome.usage = (struct usage){.moment = MOMENT_LIMIT, .total = 64 * MIB, .heap = 8 * MIB, .scratch = 9 * MIB, .kernel = 47 * MIB};
+    says("memory", "the kernel's own 47.0 MiB", "fewer of them at once");
+    outcome.usage = (struct usage){.moment = MOMENT_LIMIT, .total = 64 * MIB, .heap = 20 * MIB, .cache = 44 * MIB};
+    says("memory", "page cache 44.0 MiB)", "in parts"); /* killed: the kernel could not take those pages back */
+}
+
+/* A limit above the sandbox's, or the host, ran out: its own is not blamed, nor is a higher one advised. */
+static void others_ran_out(void **state)
+{
+    (void)state;
+    outcome.kind = OUTCOME_OOM;
+    outcome.wait_status = SIGKILL;
+    outcome.readings.oom_kills = 1;
+    outcome.readings.memory_peak = 30 * MIB; /* the log is not to be had: the peak tells */
+    hit("");
+    says("memory", "a process was killed for want of memory", "/agents.slice or a cgroup above");
+    assert_true(strstr(hints[0].text, "30.0 MiB of 64.0 MiB") && strstr(hints[0].text, "the host") && !strstr(hints[0].text, "--memory"));
+    snprintf(outcome.victim.name, sizeof outcome.victim.name, "python3");
+    outcome.victim.of = OOM_ABOVE;
+    says("memory", "python3 was killed", "MemoryMax=");
+    assert_null(strstr(hints[0].text, "the host"));
+    outcome.victim.of = OOM_OF_HOST;
+    says("memory", "python3 was killed", "the host ran out of memory");
+    outcome.victim.of = OOM_OF_LEAF; /* what the log says counts */
+    hit("memory");
+    says("memory", "python3 was killed at the memory limit of 64.0 MiB", "--memory");
+    outcome.victim.of = OOM_UNKNOWN;
+    outcome.readings.have_peak = false; /* nothing to tell by */
+    hit("memory");
+    fresh(state);
+    outcome.readings.pids_denied = 3;
+    outcome.readings.pids_peak = 20;
+    hit("");
+    says("pids", "20 of its 50", "TasksMax=");
+    assert_null(strstr(hints[0].text, "--pids"));
+    assert_true(summary_make(&spec, &plan, &outcome, lines) > 1);
+    outcome.readings.have_pids_peak = false;
+    hit("pids");
+}
+
+/* /workspace is scratch where the caller gave none. */
+static void without_a_workspace(void **state)
+{
+    (void)state;
+    plan.workspace = NULL;
+    outcome.ended.scratch_full = 1;
+    says("scratch", "--workspace DIR", "--scratch");
+    fresh(state);
+    plan.workspace = NULL;
+    outcome.out.seen = 3 * MIB;
+    says("output", "--workspace DIR", "--max-output");
+    fresh(state);
+    plan.workspace = NULL;
+    outcome.readings.memory_peak = 64 * MIB;
+    outcome.usage = (struct usage){.moment = MOMENT_LIMIT, .total = 64 * MIB, .heap = 12 * MIB, .scratch = 51 * MIB};
+    says("memory", "--workspace DIR", "--memory");
+    outcome.usage = (struct usage){.moment = MOMENT_LIMIT, .total = 64 * MIB, .heap = 40 * MIB, .scratch = 20 * MIB};
+    says("memory", "--workspace DIR", "in parts");
+}
+
+/* However long its name is: what to do is still there. */
+static void a_long_name(void **state)
+{
+    static char longest[5000], *words[] = {longest, NULL};
+    static struct autopsy autopsy = {.processes = 1, .told = 1, .complete = true, .process = {{.pid = 2, .state = 'R', .waits = AUTOPSY_RUNNING}}};
+
+    (void)state;
+    memset(longest, 'n', sizeof longest - 1);
+    memset(autopsy.process[0].name, 'p', sizeof autopsy.process[0].name - 1);
+    spec.argv = words;
+    outcome.kind = OUTCOME_TIMEOUT;
+    outcome.wait_status = SIGTERM;
+    outcome.autopsy = &autopsy;
+    says("timeout", "nnnn was still at work", "look for a loop without an end");
+    outcome.kind = OUTCOME_SIGNALED;
+    outcome.wait_status = SIGSEGV;
+    says("signal", "nnnn was ended by SIGSEGV", "no limit of bivy's does that");
+}
+
 static void the_other_limits(void **state)
 {
     fresh(state);
     outcome.readings.pids_denied = 12;
+    outcome.readings.pids_peak = 50;
     outcome.wait_status = EXITED(1);
     hit("pids");
     says("pids", "12 times", "limit of 50");
@@ -145,9 +240,9 @@ static void the_other_limits(void **state)
     outcome.ended.scratch_inodes = 1000;
     says("scratch", "1000 files", "--scratch-inodes");
     fresh(state); /* cleared up before it ended; and shared memory that is no file */
-    outcome.usage = (struct usage){.moment = MOMENT_SAMPLE, .total = 40 * MIB, .scratch = 32 * MIB};
+    outcome.scratch_most = 32 * MIB;
     hit("scratch");
-    outcome.usage.scratch = 40 * MIB;
+    outcome.scratch_most = 40 * MIB;
     hit("");
     fresh(state);
     plan.file_size = 4 * MIB;
@@ -157,10 +252,10 @@ static void the_other_limits(void **state)
     says("file_size", "4.0 MiB", "SIGXFSZ");
     assert_int_equal(hints_make(&spec, &plan, &outcome, hints), 1);
     fresh(state);
-    outcome.open_files = 64;
+    outcome.most.open_files = 64;
     hit("open_files");
     says("open_files", "64 descriptors", "--open-files");
-    outcome.open_files = 63;
+    outcome.most.open_files = 63;
     hit("");
     fresh(state);
     outcome.kind = OUTCOME_OUTPUT_LIMIT;
@@ -168,6 +263,15 @@ static void the_other_limits(void **state)
     outcome.err.seen = 65 * MIB;
     hit("output");
     says("output", "stderr passed --output-limit 64.0 MiB", "ended");
+    fresh(state);
+    plan.file_size = 4 * MIB; /* as a shell tells of a program of its own; said once */
+    outcome.wait_status = EXITED(128 + SIGXFSZ);
+    hit("file_size");
+    says("file_size", "a program that it ran", "SIGXFSZ");
+    assert_int_equal(hints_make(&spec, &plan, &outcome, hints), 2);
+    assert_null(strstr(hints[1].text, "SIGXFSZ"));
+    plan.file_size = SPEC_UNLIMITED;
+    hit("");
     fresh(state);
     outcome.out.seen = 3 * MIB;
     outcome.out.passed = MIB;
@@ -201,11 +305,11 @@ static void endings(void **state)
     says("exit_code", "126", "chmod");
     outcome.wait_status = EXITED(139);
     says("exit_code", "139", "SIGSEGV");
+    outcome.wait_status = EXITED(129); /* git, called wrongly */
+    says("exit_code", "exited 129", "without a word");
     outcome.wait_status = EXITED(255);
     says("exit_code", "job exited 255 without a word on stderr", "no limit was seen");
     assert_int_equal(summary_make(&spec, &plan, &outcome, lines), 3); /* and the ledger's line */
-    struct place workspace = {.mount = "/srv"};
-    plan.workspace = &workspace;
     outcome.trouble = TROUBLE_FULL;
     says("workspace", "full", "delete");
 }
@@ -226,7 +330,10 @@ static void its_own_words(void **state)
     says("rootfs", "exited 126", "/workspace");
     words_take(&words, other, sizeof other - 1);
     outcome.wait_status = EXITED(2);
+    says("exit_code", "exited 2", "Resource temporarily unavailable"); /* but no fork was refused: some other EAGAIN */
+    outcome.readings.have_pids = false;
     says("pids", "exited 2", "--pids");
+    outcome.readings.have_pids = true;
     words_take(&words, "chown: x: Operation not permitted\n", 34);
     says("privileges", "no privilege", "--explain");
     plan.explain = true;
@@ -234,6 +341,7 @@ static void its_own_words(void **state)
     assert_null(strstr(hints[0].text, "--explain"));
     words_take(&words, other, sizeof other - 1);
     outcome.readings.pids_denied = 3; /* known for sure: said once */
+    outcome.readings.pids_peak = 50;
     says("pids", "refused 3 times", "--pids");
     assert_int_equal(hints_make(&spec, &plan, &outcome, hints), 2);
     assert_string_equal(hints[1].about, "exit_code");
@@ -242,6 +350,19 @@ static void its_own_words(void **state)
     outcome.wait_status = SIGABRT;
     hints_make(&spec, &plan, &outcome, hints);
     assert_non_null(strstr(hints[1].text, "it said \"bash: fork"));
+    fresh(state); /* what was full is known: scratch is not blamed too */
+    words_take(&words, "dd: No space left on device\n", 28);
+    outcome.words = &words;
+    outcome.wait_status = EXITED(1);
+    says("scratch", "delete something in the workspace", "--scratch");
+    outcome.trouble = TROUBLE_FULL;
+    says("workspace", "full", "delete");
+    assert_int_equal(hints_make(&spec, &plan, &outcome, hints), 2);
+    assert_string_equal(hints[1].about, "exit_code");
+    outcome.trouble = TROUBLE_NONE;
+    plan.workspace = NULL; /* nor is there one in which something could be deleted */
+    says("scratch", "--workspace", "--scratch");
+    assert_null(strstr(hints[0].text, "in the workspace"));
 }
 
 static void no_plan(void **state)
@@ -272,7 +393,7 @@ static void everything(void **state)
     outcome.kind = OUTCOME_TIMEOUT;
     outcome.readings.oom_kills = outcome.readings.pids_denied = outcome.readings.throttled_periods = UINT64_MAX;
     outcome.readings.throttled = outcome.readings.memory_peak = outcome.readings.pids_peak = UINT64_MAX;
-    outcome.readings.cpu_user = outcome.out.seen = outcome.err.seen = outcome.open_files = UINT64_MAX;
+    outcome.readings.cpu_user = outcome.out.seen = outcome.err.seen = outcome.most.open_files = UINT64_MAX;
     outcome.usage = (struct usage){.moment = MOMENT_LIMIT, .total = UINT64_MAX, .heap = UINT64_MAX / 2, .scratch = UINT64_MAX / 2};
     outcome.ended = (struct ended){.scratch_seen = 1, .scratch_full = 1, .scratch_bytes = UINT64_MAX, .scratch_inodes = UINT64_MAX};
     memset(outcome.residue, 0xff, sizeof outcome.residue - 1);
@@ -299,6 +420,8 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(all_is_well, fresh), cmocka_unit_test_setup(memory, fresh), cmocka_unit_test_setup(the_other_limits, fresh),
+        cmocka_unit_test_setup(memory_of_the_kernel, fresh), cmocka_unit_test_setup(others_ran_out, fresh),
+        cmocka_unit_test_setup(without_a_workspace, fresh), cmocka_unit_test_setup(a_long_name, fresh),
         cmocka_unit_test_setup(endings, fresh),     cmocka_unit_test_setup(no_plan, fresh), cmocka_unit_test_setup(everything, fresh),
         cmocka_unit_test_setup(its_own_words, fresh),
     };

@@ -84,6 +84,7 @@ static void strings(void **state)
     STRING_IS("\xc2\x80\xc2\x9b\xc2\x9f\xc2\xa0", "\\u0080\\u009b\\u009f\xc2\xa0"); /* controls of eight bits */
     STRING_IS("\xc2\xa0\xdf\xbf\xe0\xa0\x80\xed\x9f\xbf\xee\x80\x80\xef\xbf\xbf\xf0\x90\x80\x80\xf4\x8f\xbf\xbf",
               "\xc2\xa0\xdf\xbf\xe0\xa0\x80\xed\x9f\xbf\xee\x80\x80\xef\xbf\xbf\xf0\x90\x80\x80\xf4\x8f\xbf\xbf");
+    STRING_IS("a\xe2\x80\xae" "b\xe2\x80\xa8\xf3\xa0\x81\x81", "a\\u202eb\\u2028\\udb40\\udc41"); /* turned round, two lines, unseen */
     STRING_IS("\x80", BAD);
     STRING_IS("a\xff" "b", "a" BAD "b");
     STRING_IS("\xc0\xaf", BAD BAD);                 /* overlong / */
@@ -157,8 +158,11 @@ static void every_code_point(void **state)
             bytes[2] = (char)(0x80 | (point >> 6 & 0x3f));
             bytes[3] = (char)(0x80 | (point & 0x3f));
         }
-        if (point < 0xa0)
+        if (point < 0xa0 || point == 0x61c || point == 0x200e || point == 0x200f || (point >= 0x2028 && point <= 0x202e) ||
+            (point >= 0x2066 && point <= 0x2069))
             snprintf(expected, sizeof expected, "\"\\u%04x\"", point);
+        else if (point >= 0xe0000 && point <= 0xe007f)
+            snprintf(expected, sizeof expected, "\"\\udb40\\udc%02x\"", point & 0xff);
         else
             snprintf(expected, sizeof expected, "\"%s\"", bytes);
         json_string(&json, NULL, bytes);

@@ -21,6 +21,7 @@ static void test_escape(void **state)
     escaped("a\033[31mb\n\t\x7f", 10, 40, "a\\x1b[31mb\\x0a\\x09\\x7f");
     escaped("\x9b\xff\xc2\x9b", 4, 40, "\\x9b\\xff\\xc2\\x9b"); /* the C1 introducer, raw and as UTF-8 */
     escaped("\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80", 9, 40, "\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80");
+    escaped("a\xe2\x80\xae", 4, 40, "a\\xe2\\x80\\xae"); /* turns round what follows */
     escaped("\xc3", 1, 40, "\\xc3"); /* cut in the middle of a character */
     escaped("a\0b", 3, 40, "a\\x00b");
     escaped("0123456789", 10, 10, "0123456789");

@@ -193,17 +193,23 @@ static void read_back(void **state)
     "6,59683,11225023018,-;oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),cpuset=/,mems_allowed=0,oom_memcg=" \
     group ",task_memcg=" task ",task=" rest
 
-static const char *victim(const char *record, const char *path)
+/* Who was killed for the limit of that, or NULL. */
+static const char *victim_of(enum oom_of limit, const char *record, const char *path)
 {
     static char name[32];
     char *copy = copy_text(record);
 
     strcpy(name, "untouched");
-    bool found = readings_oom_name(copy, path, name, sizeof name);
+    enum oom_of found = readings_oom_name(copy, path, name, sizeof name);
     free(copy);
-    if (!found)
+    if (found == OOM_UNKNOWN)
         assert_string_equal(name, "untouched");
-    return found ? name : NULL;
+    return found == limit ? name : NULL;
+}
+
+static const char *victim(const char *record, const char *path)
+{
+    return victim_of(OOM_OF_LEAF, record, path);
 }
 
 static void victims(void **state)
@@ -221,9 +227,15 @@ static void victims(void **state)
     assert_null(victim(RECORD(LEAF, LEAF, "payload,pid=407,uid=12345\n"), "/bivy/bivy-3q4fjm6hu3n"));
     /* a parent's limit, not the leaf's */
     assert_null(victim(RECORD("/bivy", LEAF, "payload,pid=407,uid=12345\n"), LEAF));
+    assert_string_equal(victim_of(OOM_ABOVE, RECORD("/bivy", LEAF, "payload,pid=407,uid=12345\n"), LEAF), "payload");
+    assert_null(victim_of(OOM_ABOVE, RECORD("/biv", LEAF, "payload,pid=407,uid=12345\n"), LEAF)); /* a neighbour's */
+    assert_null(victim_of(OOM_ABOVE, RECORD("", LEAF, "payload,pid=407,uid=12345\n"), LEAF));
+    assert_null(victim_of(OOM_ABOVE, RECORD("/bivy", LEAF "x", "payload,pid=407,uid=12345\n"), LEAF));
     assert_null(victim(RECORD(LEAF, LEAF, "payload\n"), LEAF)); /* cut off */
     assert_null(victim("4,59604,11225022716,-;payload invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL)\n", LEAF));
     assert_null(victim("6,1,2,-;oom-kill:x,global_oom,task_memcg=" LEAF ",task=x,pid=1\n", LEAF));
+    assert_string_equal(victim_of(OOM_OF_HOST, "6,1,2,-;oom-kill:x,global_oom,task_memcg=" LEAF ",task=x,pid=1\n", LEAF), "x");
+    assert_null(victim_of(OOM_OF_HOST, "6,1,2,-;oom-kill:x,global_oom,task_memcg=" LEAF "x,task=x,pid=1\n", LEAF));
     assert_null(victim("", LEAF));
     assert_null(victim("oom-kill:", LEAF));
     /* what somebody says is not what the kernel says */
@@ -243,6 +255,8 @@ static void imitations(void **state)
     /* oom-name-imitates-leaf */
     assert_null(victim(RECORD("/other", "/other", ",oom_memcg=" LEAF ",task_memcg=" LEAF ",task=evil,pid=1,uid=2\n"),
                        LEAF));
+    assert_null(victim_of(OOM_OF_HOST, RECORD("/other", "/other", ",global_oom,task_memcg=" LEAF ",task=evil,pid=1,uid=2\n"), LEAF));
+    assert_string_equal(victim_of(OOM_ABOVE, RECORD("/a,task_memcg=b", "/a,task_memcg=b/c", "x,pid=1\n"), "/a,task_memcg=b/c"), "x");
     assert_true(readings_oom_name(RECORD(LEAF, LEAF, "a long name,pid=1,uid=2\n"), LEAF, name, sizeof name));
     assert_string_equal(name, "a long "); /* cut off to fit */
 }
@@ -287,9 +301,39 @@ static void usage(void **state)
     assert_int_equal(seen.major_faults, 77);
     assert_true(readings_usage_parse("pgmajfault 8\ntotal_cache 1\ntotal_rss 2\ntotal_pgmajfault 9\ntotal_shmem 0\n", true, &seen));
     assert_int_equal(seen.major_faults, 9);
+    seen = (struct usage){.total = 40 << 20}; /* the sums of v2 are behind what is charged, and a line that says how much is the kernel's shows it */
+    assert_true(readings_usage_parse("anon 1048576\nfile 0\nkernel 1048576\nshmem 0\n", false, &seen));
+    assert_int_equal(seen.behind, 38 << 20);
+    assert_true(readings_usage_parse("anon 1048576\nfile 0\nkernel 1048576\nsock 37748736\nshmem 0\n", false, &seen));
+    assert_int_equal(seen.behind, 0); /* what sockets hold is neither */
+    assert_true(readings_usage_parse("anon 37748736\nfile 0\nkernel 1048576\nshmem 0\n", false, &seen));
+    assert_int_equal(seen.behind, 0);
+    assert_true(readings_usage_parse("anon 1048576\nfile 0\nshmem 0\n", false, &seen)); /* before Linux 5.18 it cannot be told */
+    assert_true(seen.behind == 0 && seen.kernel == 39 << 20);
     assert_false(readings_usage_parse(v1, false, &seen));
     assert_false(readings_usage_parse("anon 1\nfile 2\n", false, &seen));
     assert_false(readings_usage_parse("anon 1\nfile 2\nshmem 3", false, &seen));
+}
+
+/* Killed at the limit: what the kernel does not name of it is its own. */
+static void full(void **state)
+{
+    struct usage usage = {.moment = MOMENT_LIMIT, .total = 900, .heap = 500, .scratch = 300, .kernel = 100};
+
+    (void)state;
+    readings_usage_full(&usage, 1000);
+    assert_true(usage.total == 1000 && usage.kernel == 200 && usage.heap == 500);
+    /* pid 1 said at the end how much was scratch */
+    readings_usage_scratch(&usage, 250);
+    assert_true(usage.total == 1000 && usage.kernel == 200 && usage.scratch == 300);
+    readings_usage_scratch(&usage, 400); /* the sums were behind */
+    assert_true(usage.total == 1000 && usage.kernel == 100 && usage.scratch == 400);
+    readings_usage_scratch(&usage, 1400); /* the look came late */
+    assert_true(usage.total == 1900 && usage.kernel == 0 && usage.scratch == 1400 && usage.heap == 500);
+    usage = (struct usage){.moment = MOMENT_LIMIT, .total = 1000, .heap = 500, .scratch = 300, .kernel = 200};
+    readings_usage_full(&usage, 0);
+    readings_usage_full(&usage, 999);
+    assert_true(usage.total == 1000 && usage.kernel == 200);
 }
 
 static void log_of(struct oom_report *report, const char *const *records)
@@ -330,6 +374,13 @@ static void oom_log(void **state)
     assert_true(report.name[0] == '\0' && report.bytes == 0 && report.pid == 0);
     log_of(&report, LOG("", ";", "6,1,2,-;", "6,1,2,-;Memory cgroup stats for ", KILLED("", "x"), KILLED("99999999999999999999", "x")));
     assert_true(report.name[0] == '\0' && report.bytes == 0);
+    /* for want of the host's memory, or of a cgroup's above: what the leaf held is not in the log then */
+    log_of(&report, LOG("6,1,2,-;oom-kill:x,global_oom,task_memcg=" LEAF ",task=x,pid=407,uid=1\n",
+                        "3,9,9,-;Out of memory: Killed process 407 (x) total-vm:900kB, anon-rss:100kB, file-rss:20kB, shmem-rss:3kB, UID:1\n"));
+    assert_true(report.of == OOM_OF_HOST && !strcmp(report.name, "x") && report.bytes == 123 * 1024 && !report.usage.moment);
+    log_of(&report, LOG("6,1,2,-;Memory cgroup stats for /bivy:\n", "6,1,2,-;total_rss 7000\n", RECORD("/bivy", LEAF, "y,pid=407,uid=1\n"),
+                        KILLED("407", "y")));
+    assert_true(report.of == OOM_ABOVE && report.bytes == 123 * 1024 && !report.usage.moment);
     /* the last kill counts */
     log_of(&report, LOG(RECORD(LEAF, LEAF, "one,pid=1,uid=1\n"), KILLED("1", "one"), RECORD(LEAF, LEAF, "two,pid=2,uid=1\n")));
     assert_true(!strcmp(report.name, "two") && report.bytes == 0);
@@ -342,7 +393,7 @@ int main(void)
         cmocka_unit_test(regressions), cmocka_unit_test(every_file),
         cmocka_unit_test(unknown_stays_unknown), cmocka_unit_test(read_back),
         cmocka_unit_test(victims), cmocka_unit_test(imitations),
-        cmocka_unit_test(cache), cmocka_unit_test(usage), cmocka_unit_test(oom_log),
+        cmocka_unit_test(cache), cmocka_unit_test(usage), cmocka_unit_test(full), cmocka_unit_test(oom_log),
     };
 
     return cmocka_run_group_tests_name("readings", tests, NULL, NULL);

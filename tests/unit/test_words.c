@@ -106,6 +106,7 @@ static void known_lines(void **state)
     tells("wget: bad address 'pypi.org'\n", 1, "wget: bad address 'pypi.org'", "network");
     tells("npm error code EAI_AGAIN\nnpm error network request failed\n", 1, "npm error code EAI_AGAIN", "network");
     tells("dd: error writing 'x': No space left on device\n3+0 records in\n", 1, "dd: error writing 'x': No space left on device", "scratch");
+    tells("dd: error writing '/tmp/x': File too large\n", 1, "dd: error writing '/tmp/x': File too large", "file_size");
     tells("mount: permission denied (are you root?)\n", 1, "mount: permission denied (are you root?)", "privileges");
     tells("bash: fork: retry: Resource temporarily unavailable\n", 254, "bash: fork: retry: Resource temporarily unavailable", "pids");
     tells("a\n\nthe last one \n\n", 1, "the last one ", NULL);
