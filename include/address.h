@@ -30,4 +30,11 @@ int address_parse(const void *bytes, size_t length, struct address *address);
  */
 int address_query(const void *bytes, size_t length, char name[ADDRESS_NAME]);
 
+/*
+ * The name in the first such query that begins anywhere in these bytes, which are of a resolver's stack: one that has made its query and
+ * not sent it yet. Stricter, for nobody says that there is one: recursion is wanted, the class is the Internet's, and the name could be a
+ * host's (letters, digits, '-', '_'). 0, or -ENOENT with name "".
+ */
+int address_query_within(const void *bytes, size_t length, char name[ADDRESS_NAME]);
+
 #endif

@@ -25,6 +25,8 @@
 #define READS_BY_HELPER 256  /* likewise, where each takes a process */
 #define READ_WITHIN (100 * MS)
 #define READ_SLOW (50 * MS)  /* what took so long waited for a lock that the command holds: half as many reads are left then */
+#define PAGE 4096
+#define STACK 16384          /* bytes of a caller's, in which a question to a name server is looked for */
 #define MOST_REQUEST 512     /* bytes of the kernel's struct seccomp_notif, now 80 */
 
 #if defined __x86_64__
@@ -237,27 +239,68 @@ struct target {
     pid_t pid;
     uint64_t address, query;
     size_t address_length, query_length;
+    bool sends;
 };
 
 struct seen {
-    ssize_t address_length, query_length;
-    char address[ADDRESS_BYTES], query[ADDRESS_QUERY];
+    int result;              /* 0; -EAFNOSUPPORT or -EINVAL: nothing to tell; -EFAULT: it could not be read */
+    struct address to;
+    char name[ADDRESS_NAME]; /* that is asked of a name server, or "" */
 };
 
-static ssize_t read_memory(pid_t pid, uint64_t from, void *to, size_t length)
+/* As much of it as can be read. In parts that end with a page: what lies in no memory ends it, and does not undo it. */
+static size_t read_memory(pid_t pid, uint64_t from, void *to, size_t length)
 {
-    struct iovec here = {.iov_base = to, .iov_len = length}, there = {.iov_base = (void *)(uintptr_t)from, .iov_len = length};
+    struct iovec here = {.iov_base = to, .iov_len = length}, there[STACK / PAGE + 2];
+    unsigned long count = 0;
 
-    return length == 0 || from == 0 ? 0 : process_vm_readv(pid, &here, 1, &there, 1, 0);
+    for (size_t part; from != 0 && length > 0 && count < sizeof there / sizeof *there; from += part, length -= part) {
+        part = PAGE - from % PAGE < length ? PAGE - from % PAGE : length;
+        there[count++] = (struct iovec){.iov_base = (void *)(uintptr_t)from, .iov_len = part};
+    }
+    ssize_t got = count > 0 ? process_vm_readv(pid, &here, 1, there, count, 0) : 0;
+    return got > 0 ? (size_t)got : 0;
+}
+
+/* Where the stack of a thread that waits in a system call ends: of "NUMBER ARGUMENT... STACK INSTRUCTION", proc_pid_syscall(5). 0: not known. */
+static uint64_t stack_of(pid_t thread)
+{
+    char path[48], text[256], *at;
+
+    snprintf(path, sizeof path, "/proc/%d/syscall", thread);
+    if (sys_read_file(AT_FDCWD, path, text, sizeof text) <= 0 || !(at = strrchr(text, ' ')))
+        return 0;
+    *at = '\0';
+    at = strrchr(text, ' ');
+    return at ? strtoull(at, NULL, 16) : 0;
+}
+
+/* musl's resolver sends its question with an address. The GNU C library's connects first, which fails already where there is no network,
+ * and nothing is ever sent; but it has made its question by then, a little further up the stack. */
+static void read_name(const struct target *target, char name[ADDRESS_NAME])
+{
+    char bytes[STACK];
+    size_t got;
+
+    if (target->sends) {
+        got = read_memory(target->pid, target->query, bytes, target->query_length);
+        address_query(bytes, got, name);
+    } else {
+        got = read_memory(target->pid, stack_of(target->pid), bytes, sizeof bytes);
+        address_query_within(bytes, got, name);
+    }
 }
 
 static int read_target(void *data, void *answer)
 {
     const struct target *target = data;
     struct seen *seen = answer;
+    char address[ADDRESS_BYTES];
+    size_t got = read_memory(target->pid, target->address, address, target->address_length);
 
-    seen->address_length = read_memory(target->pid, target->address, seen->address, target->address_length);
-    seen->query_length = read_memory(target->pid, target->query, seen->query, target->query_length);
+    seen->result = got > 0 ? address_parse(address, got, &seen->to) : -EFAULT;
+    if (seen->result == 0 && seen->to.port == ADDRESS_DNS)
+        read_name(target, seen->name);
     return -1;
 }
 
@@ -286,6 +329,7 @@ static bool read_attempt(struct listener *listener, const struct listener_call *
         .address_length = length < ADDRESS_BYTES ? length : ADDRESS_BYTES,
         .query = sends ? call->arguments[1] : 0,
         .query_length = !sends ? 0 : call->arguments[2] < ADDRESS_QUERY ? (size_t)call->arguments[2] : ADDRESS_QUERY,
+        .sends = sends,
     };
 
     uint64_t begin = sys_now();
@@ -302,28 +346,22 @@ static bool read_attempt(struct listener *listener, const struct listener_call *
         return false;
     if (sys_now() - begin > READ_SLOW)
         listener->reads /= 2;
-    return seen->address_length > 0 && still_waits(listener, call->id);
+    return seen->result != -EFAULT && still_waits(listener, call->id);
 }
 
 static void note_attempt(struct listener *listener, const struct listener_call *call, struct explain *explain)
 {
-    char name[ADDRESS_NAME] = "";
     struct explain_who who;
-    struct address to;
     struct seen seen;
-    int result;
 
     if (!read_attempt(listener, call, &seen)) {
         explain->attempts_beyond++;
         return;
     }
-    result = address_parse(seen.address, (size_t)seen.address_length, &to);
-    if (result < 0)
+    if (seen.result < 0)
         return; /* a Unix socket, or what the kernel will not take either */
-    if (to.port == ADDRESS_DNS && seen.query_length > 0)
-        address_query(seen.query, (size_t)seen.query_length, name);
     look_at(listener, call, &who);
-    explain_attempted(explain, explain_sends(call->number), &to, name, &who);
+    explain_attempted(explain, explain_sends(call->number), &seen.to, seen.name, &who);
 }
 
 void listener_answer(struct listener *listener, const struct listener_call *call, struct explain *explain)
