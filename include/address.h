@@ -31,10 +31,11 @@ int address_parse(const void *bytes, size_t length, struct address *address);
 int address_query(const void *bytes, size_t length, char name[ADDRESS_NAME]);
 
 /*
- * The name in the first such query that begins anywhere in these bytes, which are of a resolver's stack: one that has made its query and
- * not sent it yet. Stricter, for nobody says that there is one: recursion is wanted, the class is the Internet's, and the name could be a
- * host's (letters, digits, '-', '_'). 0, or -ENOENT with name "".
+ * The same for memory of which nobody says that it is a query, and stricter: recursion is wanted, the class is the Internet's, and the name
+ * could be a host's (letters, digits, '-', '_'). Of address_query_within() the first that begins anywhere in these bytes. 0, or -ENOENT with
+ * name "".
  */
+int address_query_at(const void *bytes, size_t length, char name[ADDRESS_NAME]);
 int address_query_within(const void *bytes, size_t length, char name[ADDRESS_NAME]);
 
 #endif

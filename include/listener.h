@@ -20,6 +20,7 @@ struct listener {
     uint64_t pause;    /* nothing is answered until then: the allowance was used up */
     uint64_t taken;    /* when the call was taken that is being answered */
     unsigned reads;    /* of the command's memory that may still be made */
+    unsigned pointed;  /* of those that may look wherever its stack points */
     bool may_block;    /* its memory may be a file whose server is silent: only a helper reads it */
     struct helper_left left;
 };

@@ -114,20 +114,29 @@ int address_query(const void *bytes, size_t length, char name[ADDRESS_NAME])
     return parse_query(bytes, length, name, &end);
 }
 
-int address_query_within(const void *bytes, size_t length, char name[ADDRESS_NAME])
+int address_query_at(const void *bytes, size_t length, char name[ADDRESS_NAME])
 {
-    const unsigned char *stack = bytes;
+    const unsigned char *query = bytes;
     size_t end;
 
-    for (size_t at = 0; at + HEADER < length; at++) {
-        const unsigned char *query = stack + at;
-        /* RD is set; of the second byte of flags AD and CD may be; one more record at the most, EDNS's. */
-        if (query[2] != 1 || query[3] & ~0x30u || query[10] || query[11] > 1 || query[HEADER] == 0)
-            continue;
-        if (parse_query(query, length - at, name, &end) == 0 && !strchr(name, '\\') && query[end] == 0 && query[end + 1] != 0 &&
-            query[end + 2] == 0 && query[end + 3] == 1)
+    name[0] = '\0';
+    /* RD is set; of the second byte of flags AD and CD may be; one more record at the most, EDNS's. */
+    if (length <= HEADER || query[2] != 1 || query[3] & ~0x30u || query[10] || query[11] > 1 || query[HEADER] == 0)
+        return -ENOENT;
+    if (parse_query(query, length, name, &end) == 0 && !strchr(name, '\\') && query[end] == 0 && query[end + 1] != 0 && query[end + 2] == 0 &&
+        query[end + 3] == 1)
+        return 0;
+    name[0] = '\0';
+    return -ENOENT;
+}
+
+int address_query_within(const void *bytes, size_t length, char name[ADDRESS_NAME])
+{
+    const char *from = bytes;
+
+    for (size_t at = 0; at + HEADER < length; at++)
+        if (address_query_at(from + at, length - at, name) == 0)
             return 0;
-    }
     name[0] = '\0';
     return -ENOENT;
 }

@@ -27,6 +27,11 @@
 #define READ_SLOW (50 * MS)  /* what took so long waited for a lock that the command holds: half as many reads are left then */
 #define PAGE 4096
 #define STACK 16384          /* bytes of a caller's, in which a question to a name server is looked for */
+#define POINTED 512          /* places that it points to, likewise */
+#define POINTED_WITHIN (2 * MS)
+#define POINTED_READS 64     /* in a run; then only the stack itself is looked at */
+#define LOWEST 0x10000ull    /* that memory is mapped at, vm.mmap_min_addr(5), */
+#define HIGHEST 0x7fffffffffffull /* and highest that programs use which do not ask for more */
 #define MOST_REQUEST 512     /* bytes of the kernel's struct seccomp_notif, now 80 */
 
 #if defined __x86_64__
@@ -58,6 +63,7 @@ int listener_open(struct listener *listener, bool may_block, int *inner, struct 
     listener->socket = ends[0];
     listener->may_block = may_block;
     listener->reads = may_block ? READS_BY_HELPER : READS;
+    listener->pointed = POINTED_READS;
     listener->free = FREE;
     listener->earned = sys_now();
     *inner = ends[1];
@@ -240,12 +246,14 @@ struct target {
     uint64_t address, query;
     size_t address_length, query_length;
     bool sends;
+    bool points; /* memory may be looked at to which the stack points */
 };
 
 struct seen {
     int result;              /* 0; -EAFNOSUPPORT or -EINVAL: nothing to tell; -EFAULT: it could not be read */
     struct address to;
     char name[ADDRESS_NAME]; /* that is asked of a name server, or "" */
+    bool pointed;            /* it was looked for wherever the stack points */
 };
 
 /* As much of it as can be read. In parts that end with a page: what lies in no memory ends it, and does not undo it. */
@@ -275,19 +283,42 @@ static uint64_t stack_of(pid_t thread)
     return at ? strtoull(at, NULL, 16) : 0;
 }
 
-/* musl's resolver sends its question with an address. The GNU C library's connects first, which fails already where there is no network,
- * and nothing is ever sent; but it has made its question by then, a little further up the stack. */
-static void read_name(const struct target *target, char name[ADDRESS_NAME])
+/* What the words of a stack point to, until there is a question. Each may take a page from a disk. */
+static void read_pointed(pid_t pid, const char *stack, size_t length, char name[ADDRESS_NAME])
+{
+    char bytes[ADDRESS_QUERY];
+    uint64_t word, until = sys_now() + POINTED_WITHIN;
+    unsigned left = POINTED;
+
+    for (size_t at = 0; at + sizeof word <= length && left > 0 && sys_now() < until; at += sizeof word) {
+        memcpy(&word, stack + at, sizeof word);
+        if (word < LOWEST || word > HIGHEST)
+            continue;
+        left--;
+        if (address_query_at(bytes, read_memory(pid, word, bytes, sizeof bytes), name) == 0)
+            return;
+    }
+}
+
+/*
+ * musl's resolver sends its question with an address. Others connect first, which fails already where there is no network, so that nothing
+ * is ever sent; but they have made their question by then. The GNU C library's lies a little further up the stack, Go's and c-ares's (before
+ * 1.32) on the heap, to which a word of the stack points.
+ */
+static void read_name(const struct target *target, struct seen *seen)
 {
     char bytes[STACK];
     size_t got;
 
     if (target->sends) {
         got = read_memory(target->pid, target->query, bytes, target->query_length);
-        address_query(bytes, got, name);
-    } else {
-        got = read_memory(target->pid, stack_of(target->pid), bytes, sizeof bytes);
-        address_query_within(bytes, got, name);
+        address_query(bytes, got, seen->name);
+        return;
+    }
+    got = read_memory(target->pid, stack_of(target->pid), bytes, sizeof bytes);
+    if (address_query_within(bytes, got, seen->name) < 0 && target->points) {
+        seen->pointed = true;
+        read_pointed(target->pid, bytes, got, seen->name);
     }
 }
 
@@ -300,7 +331,7 @@ static int read_target(void *data, void *answer)
 
     seen->result = got > 0 ? address_parse(address, got, &seen->to) : -EFAULT;
     if (seen->result == 0 && seen->to.port == ADDRESS_DNS)
-        read_name(target, seen->name);
+        read_name(target, seen);
     return -1;
 }
 
@@ -330,6 +361,7 @@ static bool read_attempt(struct listener *listener, const struct listener_call *
         .query = sends ? call->arguments[1] : 0,
         .query_length = !sends ? 0 : call->arguments[2] < ADDRESS_QUERY ? (size_t)call->arguments[2] : ADDRESS_QUERY,
         .sends = sends,
+        .points = listener->pointed > 0,
     };
 
     uint64_t begin = sys_now();
@@ -344,6 +376,7 @@ static bool read_attempt(struct listener *listener, const struct listener_call *
         read_target(&target, seen);
     else if (!read_by_helper(listener, &target, seen))
         return false;
+    listener->pointed -= seen->pointed;
     if (sys_now() - begin > READ_SLOW)
         listener->reads /= 2;
     return seen->result != -EFAULT && still_waits(listener, call->id);

@@ -773,6 +773,22 @@ static int ask_connected(char **argv)
     return 0;
 }
 
+static const unsigned char question[] = "\0\0\1\0\0\1\0\0\0\0\0\0\5right\7example\0\0\1\0\1";
+
+/* As Go's resolver and c-ares do: the same, with the question on the heap. */
+static int ask_pointed(char **argv)
+{
+    struct sockaddr_in server = {.sin_family = AF_INET, .sin_port = htons(53), .sin_addr = {htonl(0xc0000201)}};
+    unsigned char *volatile there = malloc(sizeof question);
+
+    (void)argv;
+    memcpy(there, question, sizeof question);
+    long result = connect(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), (struct sockaddr *)&server, sizeof server);
+    printf("asked %s for %.5s\n", verdict(result), there + 13); /* which a compiler then must have put there */
+    free(there);
+    return 0;
+}
+
 #if defined __x86_64__
 /* connect(2) with another stack pointer than there is a stack for. */
 static long connect_on(uint64_t stack, long fd, const void *address, long length)
@@ -791,7 +807,6 @@ static long connect_on(uint64_t stack, long fd, const void *address, long length
 static int ask_oddly(char **argv)
 {
 #if defined __x86_64__
-    static const unsigned char question[] = "\0\0\1\0\0\1\0\0\0\0\0\0\5right\7example\0\0\1\0\1";
     struct sockaddr_in server = {.sin_family = AF_INET, .sin_port = htons(53), .sin_addr = {htonl(0xc0000201)}};
     int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     char *page = mmap(NULL, 3 * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), *end = page + 4096;
@@ -805,6 +820,11 @@ static int ask_oddly(char **argv)
     memcpy(end - sizeof question + 2, question, sizeof question - 2); /* cut short by what cannot be read */
     if (connect_on((uintptr_t)end - 1000, fd, &server, sizeof server) != -ENETUNREACH)
         return 1;
+    for (size_t i = 0; i < 4096; i += sizeof end) /* where it points to nobody may look; and it is asked more often than is looked there */
+        memcpy(page + i, &end, sizeof end);
+    for (int i = 0; i < 100; i++)
+        if (connect_on((uintptr_t)page, fd, &server, sizeof server) != -ENETUNREACH)
+            return 1;
     memcpy(end - sizeof question, question, sizeof question);
     if (connect_on((uintptr_t)end - 1000, fd, &server, sizeof server) != -ENETUNREACH)
         return 1;
@@ -1344,6 +1364,7 @@ int main(int argc, char **argv, char **env)
         {"reach", reach},
         {"reach-oddly", reach_oddly},
         {"ask-connected", ask_connected},
+        {"ask-pointed", ask_pointed},
         {"ask-oddly", ask_oddly},
         {"reach-through", reach_through},
         {"in-flight", in_flight},

@@ -257,7 +257,9 @@ static void what_only_looks_like_a_name(void **state)
         finish(&query);
         assert_int_equal(query.length, 21);
         query.bytes[rows[i].at] = rows[i].byte;
-        if ((name_within(query.bytes, query.length) != NULL) != rows[i].taken)
+        char name[ADDRESS_NAME];
+        if ((name_within(query.bytes, query.length) != NULL) != rows[i].taken ||
+            (address_query_at(query.bytes, query.length, name) == 0) != rows[i].taken || (name[0] != '\0') != rows[i].taken)
             fail_msg("%s", rows[i].what);
     }
 }
