@@ -304,48 +304,65 @@ static void process_text(const struct explain_who *who, char text[EXPLAIN_PROCES
             *at = '?';
 }
 
-/* The most telling attempt: a name before an address, and an address before that of a name server. */
-static const struct explain_attempt *telling(const struct explain *explain)
+/* How much it tells: a name more than an address, and an address more than that of a name server. */
+static int rank(const struct explain_attempt *attempt)
+{
+    return attempt->name[0] ? 3 : attempt->to.port != ADDRESS_DNS ? 2 : 1;
+}
+
+static bool same_goal(const struct explain_attempt *one, const struct explain_attempt *other)
+{
+    if (one->name[0] || other->name[0])
+        return !strcmp(one->name, other->name);
+    return one->to.port == other->to.port && !strcmp(one->to.text, other->to.text);
+}
+
+/* The most telling attempt. *goals is how many goals there are, name servers left out. */
+static const struct explain_attempt *telling(const struct explain *explain, size_t *goals)
 {
     const struct explain_attempt *best = NULL;
-    int rank = 0;
 
+    *goals = 0;
     for (size_t i = 0; i < explain->attempt_count; i++) {
         const struct explain_attempt *attempt = &explain->attempts[i];
-        int its = attempt->name[0] ? 3 : attempt->to.port != ADDRESS_DNS ? 2 : 1;
-        if (its > rank) {
-            rank = its;
+        size_t same = 0;
+        while (same < i && !same_goal(&explain->attempts[same], attempt))
+            same++;
+        *goals += same == i && rank(attempt) > 1;
+        if (!best || rank(attempt) > rank(best))
             best = attempt;
-        }
     }
     return best;
 }
 
-static void attempt_hint(const struct explain_attempt *attempt, char *text, size_t size)
+static void attempt_hint(const struct explain_attempt *attempt, size_t goals, char *text, size_t size)
 {
     static const char mend[] = "the network is off by design: put what it needs into the rootfs or the workspace";
-    char process[EXPLAIN_PROCESS];
+    char process[EXPLAIN_PROCESS], others[64] = "";
     bool six = strchr(attempt->to.text, ':') != NULL;
 
     process_text(&attempt->who, process);
+    if (goals > 1)
+        snprintf(others, sizeof others, " (one of %zu: explain.network in the record)", goals);
     if (attempt->name[0])
-        snprintf(text, size, "%s tried to reach %.200s; %s", process, attempt->name, mend);
+        snprintf(text, size, "%s tried to reach %.120s%s; %s", process, attempt->name, others, mend);
     else if (attempt->to.port == ADDRESS_DNS)
         snprintf(text, size, "%s tried to ask a name server (%s) for a host; %s", process, attempt->to.text, mend);
     else if (attempt->to.loopback)
-        snprintf(text, size, "%s tried to reach port %u of the sandbox itself, whose loopback is down: --network loopback", process,
-                 attempt->to.port);
+        snprintf(text, size, "%s tried to reach port %u of the sandbox itself%s, whose loopback is down: --network loopback", process,
+                 attempt->to.port, others);
     else
-        snprintf(text, size, "%s tried to reach %s%s%s:%u; %s", process, six ? "[" : "", attempt->to.text, six ? "]" : "", attempt->to.port,
-                 mend);
+        snprintf(text, size, "%s tried to reach %s%s%s:%u%s; %s", process, six ? "[" : "", attempt->to.text, six ? "]" : "", attempt->to.port,
+                 others, mend);
 }
 
 bool explain_hint_network(const struct explain *explain, char *text, size_t size)
 {
-    const struct explain_attempt *attempt = explain ? telling(explain) : NULL;
+    size_t goals = 0;
+    const struct explain_attempt *attempt = explain ? telling(explain, &goals) : NULL;
 
     if (attempt)
-        attempt_hint(attempt, text, size);
+        attempt_hint(attempt, goals, text, size);
     return attempt;
 }
 

@@ -302,8 +302,8 @@ static void read_pointed(pid_t pid, const char *stack, size_t length, char name[
 
 /*
  * musl's resolver sends its question with an address. Others connect first, which fails already where there is no network, so that nothing
- * is ever sent; but they have made their question by then. The GNU C library's lies a little further up the stack, Go's and c-ares's (before
- * 1.32) on the heap, to which a word of the stack points.
+ * is ever sent; but they have made their question by then. The GNU C library's lies a little further up the stack, Go's and older c-ares's
+ * (1.18, not 1.34) on the heap, to which a word of the stack points.
  */
 static void read_name(const struct target *target, struct seen *seen)
 {

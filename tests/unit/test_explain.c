@@ -206,8 +206,20 @@ static void hints(void **state)
     assert_string_equal(hint(explain), "python3 tried to reach [2001:db8::1]:443; the network is off by design: "
                                        "put what it needs into the rootfs or the workspace");
     explain_attempted(explain, true, &server, "pypi.org", &python);
+    assert_string_equal(hint(explain), "python3 tried to reach pypi.org (one of 2: explain.network in the record); the network is off by "
+                                       "design: put what it needs into the rootfs or the workspace");
+    free(explain);
+    explain = calloc(1, sizeof *explain);
+    explain_attempted(explain, true, &server, "pypi.org", &python);
+    explain_attempted(explain, true, &six, "pypi.org", &python); /* asked of another server: the same goal */
+    explain_attempted(explain, false, &server, "", &evil);       /* and a name server is none */
     assert_string_equal(hint(explain), "python3 tried to reach pypi.org; the network is off by design: "
                                        "put what it needs into the rootfs or the workspace");
+    server.port = 80;
+    explain_attempted(explain, false, &server, "", &python);
+    explain_attempted(explain, false, &server, "", &evil);
+    explain_attempted(explain, false, &six, "", &python);
+    assert_non_null(strstr(hint(explain), "python3 tried to reach pypi.org (one of 3: explain.network in the record); "));
     free(explain);
     explain = calloc(1, sizeof *explain);
     server.port = 5432;
