@@ -121,7 +121,7 @@ struct pollfd listener_poll(struct listener *listener, uint64_t now, uint64_t *u
     listener->allowance = listener->allowance + earned > (int64_t)MOST ? (int64_t)MOST : listener->allowance + earned;
     if (exhausted(listener))
         listener->pause = now + PAUSE;
-    if (listener->fd >= 0 && now < listener->pause) {
+    if (listener->holds) {
         fd.fd = -1;
         if (listener->pause < *until)
             *until = listener->pause;
@@ -146,26 +146,16 @@ static void charge(struct listener *listener)
         listener->allowance -= (int64_t)(spent > LEAST ? spent : LEAST);
 }
 
-bool listener_next(struct listener *listener, const struct pollfd *polled, struct listener_call *call)
+/* The next one that the kernel has. */
+static bool take(struct listener *listener, struct listener_call *call)
 {
     union {
         struct seccomp_notif notif;
         char room[MOST_REQUEST];
     } request;
 
-    if (!polled->revents)
-        return false;
-    if (listener->fd < 0) {
-        if (listener->socket >= 0)
-            take_descriptor(listener);
-        return false;
-    }
-    if (!(polled->revents & POLLIN)) {
-        sys_close(&listener->fd); /* the last process under the filter is gone */
-        return false;
-    }
     /* The kernel's call waits where nobody asks; that somebody does was seen, and nobody but us takes it. */
-    if (exhausted(listener) || !waiting(listener->fd))
+    if (!waiting(listener->fd))
         return false;
     memset(&request, 0, sizeof request);
     listener->taken = sys_now();
@@ -180,6 +170,34 @@ bool listener_next(struct listener *listener, const struct pollfd *polled, struc
     for (size_t i = 0; i < 6; i++)
         call->arguments[i] = request.notif.data.args[i];
     return true;
+}
+
+bool listener_next(struct listener *listener, const struct pollfd *polled, struct listener_call *call)
+{
+    bool late = exhausted(listener) || sys_now() < listener->pause;
+
+    if (listener->holds && !late) {
+        *call = listener->held;
+        listener->taken = sys_now();
+        listener->holds = false;
+        return true;
+    }
+    if (listener->holds || !polled->revents)
+        return false;
+    if (listener->fd < 0) {
+        if (listener->socket >= 0)
+            take_descriptor(listener);
+        return false;
+    }
+    if (!(polled->revents & POLLIN)) {
+        sys_close(&listener->fd); /* the last process under the filter is gone */
+        return false;
+    }
+    if (!late)
+        return take(listener, call);
+    /* From being taken up on no signal interrupts it (Linux 5.19), as none does without --explain. */
+    listener->holds = take(listener, &listener->held);
+    return false;
 }
 
 static void reply(const struct listener *listener, uint64_t id, int error)

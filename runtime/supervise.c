@@ -479,7 +479,7 @@ static void loop(struct run *run)
         /* Nothing more to read and nobody to write: left in poll(2), this would come back at once for as long as pid 1 takes to die. */
         if ((fds[MESSAGES].revents & (POLLIN | POLLHUP)) == POLLHUP)
             sys_close(&run->launched->up);
-        if (fds[LISTENER].revents)
+        if (fds[LISTENER].revents || run->launched->listener.holds)
             on_listener(run, &fds[LISTENER]);
         if (fds[SIGNALS].revents)
             on_signal(run);
