@@ -149,6 +149,9 @@ static void details(void **state)
         {SYS_socket, {16, 3, 12}, "AF_NETLINK, SOCK_RAW, protocol 12"},
         {SYS_socket, {17, 0x80003, 768}, "AF_PACKET, SOCK_RAW, protocol 768"},
         {SYS_socket, {0xffffffff, 0xff, 0xffffffff}, "family 4294967295, another t"},
+        {SYS_socket, {2, 1, 262}, "AF_INET, SOCK_STREAM, IPPROTO_MPTCP"},
+        {SYS_socket, {10, 0x80001, 132}, "AF_INET6, SOCK_STREAM, IPPROTO_SCTP"},
+        {SYS_socket, {16, 3, 1}, "AF_NETLINK, SOCK_RAW, protocol 1"},
         {SYS_ptrace, {0}, "PTRACE_TRACEME"},
         {SYS_ptrace, {99}, "request 99"},
         {SYS_prctl, {35}, "option 35"},
@@ -195,6 +198,9 @@ static void hints(void **state)
     assert_string_equal(hint(NULL), "");
     assert_string_equal(hint(explain), "");
     refuse(explain, SYS_clone3, none, 1, "x"); /* harmless: nothing to say */
+    refuse(explain, SYS_socket, (const uint64_t[6]){2, 1, 262}, 1, "go");
+    refuse(explain, SYS_socket, (const uint64_t[6]){10, 0x80801, 262}, 1, "go");
+    refuse(explain, SYS_prctl, (const uint64_t[6]){62}, 1, "x");
     assert_string_equal(hint(explain), "");
     refuse(explain, SYS_mount, none, 2, evil.process);
     assert_string_equal(hint(explain), "?[31m?? called mount, which the sandbox refuses (the mount list is the plan's); instead: "
