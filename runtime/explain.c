@@ -300,24 +300,36 @@ bool explain_hint_network(const struct explain *explain, char *text, size_t size
     return attempt;
 }
 
+static void refusal_hint(const struct explain_refusal *refusal, size_t rows, char *text, size_t size)
+{
+    const struct advice *advice = advice_for(refusal);
+    const char *instead = advice ? advice->instead : NULL, *detail = refusal->detail;
+    char process[EXPLAIN_PROCESS], call[EXPLAIN_CALL], others[64] = "";
+
+    process_text(&refusal->who, process);
+    call_text(refusal, call);
+    if (rows > 1)
+        snprintf(others, sizeof others, "; one of %zu: explain.refused in the record", rows);
+    snprintf(text, size, "%s called %s%s%s%s, which the sandbox refuses (%s%s)%s%s", process, call, detail[0] ? " (" : "", detail,
+             detail[0] ? ")" : "", refusal->rule->reason, others, instead ? "; instead: " : "", instead ? instead : "");
+}
+
+/* The first that may be the cause of something. */
 bool explain_hint_refused(const struct explain *explain, char *text, size_t size)
 {
-    char process[EXPLAIN_PROCESS], call[EXPLAIN_CALL];
+    const struct explain_refusal *first = NULL;
+    size_t rows = 0;
 
     for (size_t i = 0; explain && i < explain->refusal_count; i++) {
-        const struct explain_refusal *refusal = &explain->refusals[i];
-        const struct advice *advice = advice_for(refusal);
-        const char *instead = advice ? advice->instead : NULL;
-        if (harmless(refusal))
+        if (harmless(&explain->refusals[i]))
             continue;
-        process_text(&refusal->who, process);
-        call_text(refusal, call);
-        snprintf(text, size, "%s called %s%s%s%s, which the sandbox refuses (%s)%s%s", process, call, refusal->detail[0] ? " (" : "",
-                 refusal->detail, refusal->detail[0] ? ")" : "", refusal->rule->reason, instead ? "; instead: " : "",
-                 instead ? instead : "");
-        return true;
+        rows++;
+        if (!first)
+            first = &explain->refusals[i];
     }
-    return false;
+    if (first)
+        refusal_hint(first, rows, text, size);
+    return first;
 }
 
 static void write_who(struct json *json, const struct explain_who *who)

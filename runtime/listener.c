@@ -31,7 +31,7 @@
 #define POINTED_WITHIN (2 * MS)
 #define POINTED_READS 64     /* in a run; then only the stack itself is looked at */
 #define LOWEST 0x10000ull    /* that memory is mapped at, vm.mmap_min_addr(5), */
-#define HIGHEST 0x7fffffffffffull /* and highest that programs use which do not ask for more */
+#define HIGHEST 0xffffffffffffull /* and highest that programs use which do not ask for more, aarch64's */
 #define MOST_REQUEST 512     /* bytes of the kernel's struct seccomp_notif, now 80 */
 
 #if defined __x86_64__

@@ -6,6 +6,7 @@
 
 #include "../fuzz/strict_json.h"
 #include "explain.h"
+#include "hints.h"
 #include "outcome.h"
 #include "seccomp_filter.h"
 
@@ -205,6 +206,8 @@ static void hints(void **state)
     refuse(explain, SYS_mount, none, 2, evil.process);
     assert_string_equal(hint(explain), "?[31m?? called mount, which the sandbox refuses (the mount list is the plan's); instead: "
                                        "work in /workspace or /tmp; what is wanted at another place must be in the rootfs");
+    refuse(explain, SYS_unshare, (const uint64_t[6]){CLONE_NEWUSER}, 1, "x");
+    assert_non_null(strstr(hint(explain), "refuses (the mount list is the plan's; one of 2: explain.refused in the record); instead: "));
     explain_attempted(explain, false, &server, "", &evil);
     assert_string_equal(hint(explain), "?[31m?? tried to ask a name server (127.0.0.1) for a host; the network is off by design: "
                                        "put what it needs into the rootfs or the workspace");
@@ -231,6 +234,31 @@ static void hints(void **state)
     server.port = 5432;
     explain_attempted(explain, false, &server, "", &python);
     assert_non_null(strstr(hint(explain), "port 5432 of the sandbox itself, whose loopback is down: --network loopback"));
+    free(explain);
+}
+
+/* What is said of any refusal, with its arguments and another row beside it, is said to the end. */
+static void hints_have_room(void **state)
+{
+    struct explain *explain = calloc(1, sizeof *explain);
+    struct explain_who made = who(1, "fifteen letters");
+    char text[1024];
+
+    (void)state;
+    for (size_t i = 0; i < seccomp_filter_answers_len; i++) {
+        const struct seccomp_answer *rule = &seccomp_filter_answers[i];
+        uint64_t arguments[6] = {UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX};
+
+        for (size_t c = 0; c < 3 && rule->conditions[c].mask; c++)
+            arguments[rule->conditions[c].argument] = rule->conditions[c].value;
+        if (rule->answer == 0)
+            continue;
+        explain->refusal_count = 0;
+        explain_refused(explain, rule->number, arguments, &made);
+        explain_refused(explain, SYS_mount, none, &made);
+        if (explain_hint_refused(explain, text, sizeof text) && strlen(text) >= sizeof(((struct hint *)NULL)->text))
+            fail_msg("%s: %zu characters: %s", rule->name, strlen(text), text);
+    }
     free(explain);
 }
 
@@ -282,7 +310,7 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(only_the_watched_go_on), cmocka_unit_test(answers), cmocka_unit_test(refusals_are_counted),
         cmocka_unit_test(tables_are_bounded),     cmocka_unit_test(attempts_are_counted), cmocka_unit_test(details),
-        cmocka_unit_test(hints),                  cmocka_unit_test(records_are_sound),
+        cmocka_unit_test(hints),                  cmocka_unit_test(records_are_sound),    cmocka_unit_test(hints_have_room),
     };
 
     return cmocka_run_group_tests_name("explain", tests, NULL, NULL);
