@@ -30,4 +30,12 @@ int address_parse(const void *bytes, size_t length, struct address *address);
  */
 int address_query(const void *bytes, size_t length, char name[ADDRESS_NAME]);
 
+/*
+ * The same for memory of which nobody says that it is a query, and stricter: recursion is wanted, the class is the Internet's, and the name
+ * could be a host's (letters, digits, '-', '_'). Of address_query_within() the first that begins anywhere in these bytes. 0, or -ENOENT with
+ * name "".
+ */
+int address_query_at(const void *bytes, size_t length, char name[ADDRESS_NAME]);
+int address_query_within(const void *bytes, size_t length, char name[ADDRESS_NAME]);
+
 #endif

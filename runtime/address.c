@@ -93,17 +93,50 @@ static bool put_labels(const unsigned char *query, size_t length, size_t *from, 
     return true;
 }
 
-int address_query(const void *bytes, size_t length, char name[ADDRESS_NAME])
+/* *end is where the name ends, and its type begins. */
+static int parse_query(const unsigned char *query, size_t length, char name[ADDRESS_NAME], size_t *end)
 {
-    const unsigned char *query = bytes;
-    size_t from = HEADER;
-
+    *end = HEADER;
     name[0] = '\0';
     /* QR and OPCODE are 0 (a standard query), QDCOUNT is 1, ANCOUNT and NSCOUNT 0; EDNS puts a record behind. */
     if (length < HEADER || (query[2] & 0xf8) != 0 || query[4] != 0 || query[5] != 1 || query[6] || query[7] || query[8] || query[9])
         return -EINVAL;
-    if (put_labels(query, length, &from, name) && length - from >= TYPE_AND_CLASS)
+    if (put_labels(query, length, end, name) && length - *end >= TYPE_AND_CLASS)
         return 0;
     name[0] = '\0';
     return -EINVAL;
+}
+
+int address_query(const void *bytes, size_t length, char name[ADDRESS_NAME])
+{
+    size_t end;
+
+    return parse_query(bytes, length, name, &end);
+}
+
+int address_query_at(const void *bytes, size_t length, char name[ADDRESS_NAME])
+{
+    const unsigned char *query = bytes;
+    size_t end;
+
+    name[0] = '\0';
+    /* RD is set; of the second byte of flags AD and CD may be; one more record at the most, EDNS's. */
+    if (length <= HEADER || query[2] != 1 || query[3] & ~0x30u || query[10] || query[11] > 1 || query[HEADER] == 0)
+        return -ENOENT;
+    if (parse_query(query, length, name, &end) == 0 && !strchr(name, '\\') && query[end] == 0 && query[end + 1] != 0 && query[end + 2] == 0 &&
+        query[end + 3] == 1)
+        return 0;
+    name[0] = '\0';
+    return -ENOENT;
+}
+
+int address_query_within(const void *bytes, size_t length, char name[ADDRESS_NAME])
+{
+    const char *from = bytes;
+
+    for (size_t at = 0; at + HEADER < length; at++)
+        if (address_query_at(from + at, length - at, name) == 0)
+            return 0;
+    name[0] = '\0';
+    return -ENOENT;
 }

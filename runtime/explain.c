@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 
+#include "advice.h"
 #include "outcome.h"
 #include "seccomp_filter.h"
 
@@ -60,6 +61,7 @@ static const struct word families[] = {
     {1, "AF_UNIX"}, {2, "AF_INET"}, {10, "AF_INET6"}, {16, "AF_NETLINK"}, {17, "AF_PACKET"}, {21, "AF_RDS"}, {29, "AF_CAN"},
     {30, "AF_TIPC"}, {31, "AF_BLUETOOTH"}, {33, "AF_RXRPC"}, {38, "AF_ALG"}, {40, "AF_VSOCK"}, {43, "AF_SMC"}, {44, "AF_XDP"},
 };
+static const struct word protocols[] = {{1, "IPPROTO_ICMP"}, {33, "IPPROTO_DCCP"}, {58, "IPPROTO_ICMPV6"}, {132, "IPPROTO_SCTP"}, {262, "IPPROTO_MPTCP"}};
 static const struct word types[] = {{1, "SOCK_STREAM"}, {2, "SOCK_DGRAM"}, {3, "SOCK_RAW"}, {4, "SOCK_RDM"}, {5, "SOCK_SEQPACKET"}};
 static const struct word requests[] = {{0, "PTRACE_TRACEME"}, {16, "PTRACE_ATTACH"}, {0x4206, "PTRACE_SEIZE"}};
 
@@ -102,9 +104,14 @@ static void socket_text(const uint64_t arguments[6], char detail[EXPLAIN_DETAIL]
 {
     const char *type = word_of(types, COUNT(types), (uint32_t)arguments[1] & 0xf);
     char family[EXPLAIN_DETAIL];
+    bool inet = (uint32_t)arguments[0] == AF_INET || (uint32_t)arguments[0] == AF_INET6; /* others number their own */
+    const char *protocol = inet ? word_of(protocols, COUNT(protocols), (uint32_t)arguments[2]) : NULL;
 
     word_text(families, COUNT(families), "family", (uint32_t)arguments[0], family);
-    snprintf(detail, EXPLAIN_DETAIL, "%.24s, %s, protocol %u", family, type ? type : "another type", (uint32_t)arguments[2]);
+    if (protocol)
+        snprintf(detail, EXPLAIN_DETAIL, "%.24s, %s, %s", family, type ? type : "another type", protocol);
+    else
+        snprintf(detail, EXPLAIN_DETAIL, "%.24s, %s, protocol %u", family, type ? type : "another type", (uint32_t)arguments[2]);
 }
 
 /* Rules with conditions begin their reason with the name of what they refuse: "TIOCSTI: ...". */
@@ -139,88 +146,15 @@ static void detail_of(const struct seccomp_answer *rule, const uint64_t argument
         reason_text(rule, detail);
 }
 
-/* ---- what to do instead ---- */
-
-#define OWN_SANDBOX \
-    "bivy is the sandbox: switch the program's own off (chromium --no-sandbox, nix --option sandbox false, no bwrap or unshare)"
-#define NO_MOUNT "work in /workspace or /tmp; what is wanted at another place must be in the rootfs"
-#define READ_AND_WRITE "nothing, mostly: programs go on with read and write; a server that insists has a setting (nginx: sendfile off)"
-#define NO_AIO "nothing, mostly: programs go on without; else choose threads or epoll (UV_USE_IO_URING=0, --direct=0 or another engine)"
-#define FALLS_BACK "nothing: the C library goes on by another call"
-
-static const struct advice {
-    const char *call;
-    bool harmless; /* what is known to call it goes on without */
-    const char *instead;
-} advices[] = {
-    /* clang-format off */
-    {"clone",             false, OWN_SANDBOX},
-    {"unshare",           false, OWN_SANDBOX},
-    {"setns",             false, OWN_SANDBOX},
-    {"clone3",            true,  FALLS_BACK},
-    {"mount",             false, NO_MOUNT},
-    {"umount2",           false, NO_MOUNT},
-    {"pivot_root",        false, NO_MOUNT},
-    {"chroot",            false, "put the tree into a rootfs of its own and give that to --rootfs"},
-    {"open_tree",         false, NO_MOUNT},
-    {"move_mount",        false, NO_MOUNT},
-    {"fsopen",            false, NO_MOUNT},
-    {"mknod",             false, "the devices that there are stand in /dev"},
-    {"mknodat",           false, "the devices that there are stand in /dev"},
-    {"sync",              false, "fsync(2) on the files, or syncfs(2); bivy run --sync writes what changed to the server"},
-    {"ptrace",            false, "no debugger and no strace inside: print or log; ASAN_OPTIONS=detect_leaks=0 for LeakSanitizer"},
-    {"process_vm_readv",  false, "pipes or shared memory that both sides made"},
-    {"process_vm_writev", false, "pipes or shared memory that both sides made"},
-    {"pidfd_getfd",       false, "pass descriptors over a Unix socket"},
-    {"bpf",               false, "none of it in a sandbox; run it on the host"},
-    {"perf_event_open",   false, "measure by time(1), getrusage(2) or the record's times; profile outside"},
-    {"userfaultfd",       false, "mprotect(2) and a SIGSEGV handler"},
-    {"add_key",           false, "keep the secret in a file in /tmp, or in memory"},
-    {"request_key",       false, "keep the secret in a file in /tmp, or in memory"},
-    {"keyctl",            false, "keep the secret in a file in /tmp, or in memory"},
-    {"reboot",            false, "end the command; the sandbox goes with it"},
-    {"sethostname",       false, "the name is the plan's; give programs the one they want by an option of theirs"},
-    {"settimeofday",      false, "faketime, or an option of the program: the clock is the host's"},
-    {"clock_settime",     false, "faketime, or an option of the program: the clock is the host's"},
-    {"personality",       false, "run without setarch; addresses stay random"},
-    {"fanotify_init",     false, "inotify(7)"},
-    {"fanotify_mark",     false, "inotify(7)"},
-    {"socket",            false, "TCP, UDP and Unix sockets, and NETLINK_ROUTE to look at links"},
-    {"socketpair",        false, "AF_UNIX"},
-    {"setsockopt",        true,  "nothing, mostly: programs go on without the option"},
-    {"splice",            true,  READ_AND_WRITE},
-    {"vmsplice",          true,  READ_AND_WRITE},
-    {"tee",               true,  READ_AND_WRITE},
-    {"sendfile",          true,  READ_AND_WRITE},
-    {"io_uring_setup",    true,  NO_AIO},
-    {"io_uring_enter",    true,  NO_AIO},
-    {"io_uring_register", true,  NO_AIO},
-    {"io_setup",          true,  NO_AIO},
-    {"memfd_secret",      true,  "ordinary memory, mlock(2)"},
-    {"memfd_create",      false, "ordinary pages: without MFD_HUGETLB"},
-    {"mmap",              false, "ordinary pages: without MAP_HUGETLB; madvise(2) with MADV_HUGEPAGE"},
-    {"shmget",            false, "ordinary pages: without SHM_HUGETLB"},
-    {"get_mempolicy",     true,  "nothing, mostly: programs go on without placing memory"},
-    {"set_mempolicy",     true,  "nothing, mostly: programs go on without placing memory"},
-    {"mbind",             true,  "nothing, mostly: programs go on without placing memory"},
-    {"name_to_handle_at", true,  "nothing, mostly: programs go on by path"},
-    {"renameat2",         false, "rename in two steps by way of a third name"},
-    {"ioctl",             false, NULL},
-    /* clang-format on */
-};
-
-static const struct advice *advice_of(const char *call)
+static const struct advice *advice_for(const struct explain_refusal *refusal)
 {
-    for (size_t i = 0; i < COUNT(advices); i++)
-        if (!strcmp(advices[i].call, call))
-            return &advices[i];
-    return NULL;
+    return refusal->rule ? advice_of(refusal->rule->name, refusal->detail) : NULL;
 }
 
 /* "This kernel is too old" is what programs have a fallback for. */
 static bool harmless(const struct explain_refusal *refusal)
 {
-    const struct advice *advice = refusal->rule ? advice_of(refusal->rule->name) : NULL;
+    const struct advice *advice = advice_for(refusal);
 
     return advice ? advice->harmless : !refusal->rule || refusal->rule->answer == ENOSYS;
 }
@@ -304,69 +238,98 @@ static void process_text(const struct explain_who *who, char text[EXPLAIN_PROCES
             *at = '?';
 }
 
-/* The most telling attempt: a name before an address, and an address before that of a name server. */
-static const struct explain_attempt *telling(const struct explain *explain)
+/* How much it tells: a name more than an address, and an address more than that of a name server. */
+static int rank(const struct explain_attempt *attempt)
+{
+    return attempt->name[0] ? 3 : attempt->to.port != ADDRESS_DNS ? 2 : 1;
+}
+
+static bool same_goal(const struct explain_attempt *one, const struct explain_attempt *other)
+{
+    if (one->name[0] || other->name[0])
+        return !strcmp(one->name, other->name);
+    return one->to.port == other->to.port && !strcmp(one->to.text, other->to.text);
+}
+
+/* The most telling attempt. *goals is how many goals there are, name servers left out. */
+static const struct explain_attempt *telling(const struct explain *explain, size_t *goals)
 {
     const struct explain_attempt *best = NULL;
-    int rank = 0;
 
+    *goals = 0;
     for (size_t i = 0; i < explain->attempt_count; i++) {
         const struct explain_attempt *attempt = &explain->attempts[i];
-        int its = attempt->name[0] ? 3 : attempt->to.port != ADDRESS_DNS ? 2 : 1;
-        if (its > rank) {
-            rank = its;
+        size_t same = 0;
+        while (same < i && !same_goal(&explain->attempts[same], attempt))
+            same++;
+        *goals += same == i && rank(attempt) > 1;
+        if (!best || rank(attempt) > rank(best))
             best = attempt;
-        }
     }
     return best;
 }
 
-static void attempt_hint(const struct explain_attempt *attempt, char *text, size_t size)
+static void attempt_hint(const struct explain_attempt *attempt, size_t goals, char *text, size_t size)
 {
     static const char mend[] = "the network is off by design: put what it needs into the rootfs or the workspace";
-    char process[EXPLAIN_PROCESS];
+    char process[EXPLAIN_PROCESS], others[64] = "";
     bool six = strchr(attempt->to.text, ':') != NULL;
 
     process_text(&attempt->who, process);
+    if (goals > 1)
+        snprintf(others, sizeof others, " (one of %zu: explain.network in the record)", goals);
     if (attempt->name[0])
-        snprintf(text, size, "%s tried to reach %.200s; %s", process, attempt->name, mend);
+        snprintf(text, size, "%s tried to reach %.120s%s; %s", process, attempt->name, others, mend);
     else if (attempt->to.port == ADDRESS_DNS)
         snprintf(text, size, "%s tried to ask a name server (%s) for a host; %s", process, attempt->to.text, mend);
     else if (attempt->to.loopback)
-        snprintf(text, size, "%s tried to reach port %u of the sandbox itself, whose loopback is down: --network loopback", process,
-                 attempt->to.port);
+        snprintf(text, size, "%s tried to reach port %u of the sandbox itself%s, whose loopback is down: --network loopback", process,
+                 attempt->to.port, others);
     else
-        snprintf(text, size, "%s tried to reach %s%s%s:%u; %s", process, six ? "[" : "", attempt->to.text, six ? "]" : "", attempt->to.port,
-                 mend);
+        snprintf(text, size, "%s tried to reach %s%s%s:%u%s; %s", process, six ? "[" : "", attempt->to.text, six ? "]" : "", attempt->to.port,
+                 others, mend);
 }
 
 bool explain_hint_network(const struct explain *explain, char *text, size_t size)
 {
-    const struct explain_attempt *attempt = explain ? telling(explain) : NULL;
+    size_t goals = 0;
+    const struct explain_attempt *attempt = explain ? telling(explain, &goals) : NULL;
 
     if (attempt)
-        attempt_hint(attempt, text, size);
+        attempt_hint(attempt, goals, text, size);
     return attempt;
 }
 
+static void refusal_hint(const struct explain_refusal *refusal, size_t rows, char *text, size_t size)
+{
+    const struct advice *advice = advice_for(refusal);
+    const char *instead = advice ? advice->instead : NULL, *detail = refusal->detail;
+    char process[EXPLAIN_PROCESS], call[EXPLAIN_CALL], others[64] = "";
+
+    process_text(&refusal->who, process);
+    call_text(refusal, call);
+    if (rows > 1)
+        snprintf(others, sizeof others, "; one of %zu: explain.refused in the record", rows);
+    snprintf(text, size, "%s called %s%s%s%s, which the sandbox refuses (%s%s)%s%s", process, call, detail[0] ? " (" : "", detail,
+             detail[0] ? ")" : "", refusal->rule->reason, others, instead ? "; instead: " : "", instead ? instead : "");
+}
+
+/* The first that may be the cause of something. */
 bool explain_hint_refused(const struct explain *explain, char *text, size_t size)
 {
-    char process[EXPLAIN_PROCESS], call[EXPLAIN_CALL];
+    const struct explain_refusal *first = NULL;
+    size_t rows = 0;
 
     for (size_t i = 0; explain && i < explain->refusal_count; i++) {
-        const struct explain_refusal *refusal = &explain->refusals[i];
-        const struct advice *advice = refusal->rule ? advice_of(refusal->rule->name) : NULL;
-        const char *instead = advice ? advice->instead : NULL;
-        if (harmless(refusal))
+        if (harmless(&explain->refusals[i]))
             continue;
-        process_text(&refusal->who, process);
-        call_text(refusal, call);
-        snprintf(text, size, "%s called %s%s%s%s, which the sandbox refuses (%s)%s%s", process, call, refusal->detail[0] ? " (" : "",
-                 refusal->detail, refusal->detail[0] ? ")" : "", refusal->rule->reason, instead ? "; instead: " : "",
-                 instead ? instead : "");
-        return true;
+        rows++;
+        if (!first)
+            first = &explain->refusals[i];
     }
-    return false;
+    if (first)
+        refusal_hint(first, rows, text, size);
+    return first;
 }
 
 static void write_who(struct json *json, const struct explain_who *who)
@@ -383,7 +346,7 @@ static void write_who(struct json *json, const struct explain_who *who)
 
 static void write_refusal(struct json *json, const struct explain_refusal *refusal)
 {
-    const struct advice *advice = refusal->rule ? advice_of(refusal->rule->name) : NULL;
+    const struct advice *advice = advice_for(refusal);
     char call[EXPLAIN_CALL];
 
     call_text(refusal, call);

@@ -428,7 +428,7 @@ static void on_exit(struct list *list)
 static void on_explain(struct list *list)
 {
     const struct outcome *outcome = list->outcome;
-    char text[300], often[32];
+    char text[sizeof list->hints[0].text], often[32];
 
     if (explain_hint_network(outcome->explain, text, sizeof text))
         say(list, "network", "%s", text);

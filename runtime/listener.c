@@ -25,6 +25,13 @@
 #define READS_BY_HELPER 256  /* likewise, where each takes a process */
 #define READ_WITHIN (100 * MS)
 #define READ_SLOW (50 * MS)  /* what took so long waited for a lock that the command holds: half as many reads are left then */
+#define PAGE 4096
+#define STACK 16384          /* bytes of a caller's, in which a question to a name server is looked for */
+#define POINTED 512          /* places that it points to, likewise */
+#define POINTED_WITHIN (2 * MS)
+#define POINTED_READS 64     /* in a run; then only the stack itself is looked at */
+#define LOWEST 0x10000ull    /* that memory is mapped at, vm.mmap_min_addr(5), */
+#define HIGHEST 0xffffffffffffull /* and highest that programs use which do not ask for more, aarch64's */
 #define MOST_REQUEST 512     /* bytes of the kernel's struct seccomp_notif, now 80 */
 
 #if defined __x86_64__
@@ -56,6 +63,7 @@ int listener_open(struct listener *listener, bool may_block, int *inner, struct 
     listener->socket = ends[0];
     listener->may_block = may_block;
     listener->reads = may_block ? READS_BY_HELPER : READS;
+    listener->pointed = POINTED_READS;
     listener->free = FREE;
     listener->earned = sys_now();
     *inner = ends[1];
@@ -113,7 +121,7 @@ struct pollfd listener_poll(struct listener *listener, uint64_t now, uint64_t *u
     listener->allowance = listener->allowance + earned > (int64_t)MOST ? (int64_t)MOST : listener->allowance + earned;
     if (exhausted(listener))
         listener->pause = now + PAUSE;
-    if (listener->fd >= 0 && now < listener->pause) {
+    if (listener->holds) {
         fd.fd = -1;
         if (listener->pause < *until)
             *until = listener->pause;
@@ -138,26 +146,16 @@ static void charge(struct listener *listener)
         listener->allowance -= (int64_t)(spent > LEAST ? spent : LEAST);
 }
 
-bool listener_next(struct listener *listener, const struct pollfd *polled, struct listener_call *call)
+/* The next one that the kernel has. */
+static bool take(struct listener *listener, struct listener_call *call)
 {
     union {
         struct seccomp_notif notif;
         char room[MOST_REQUEST];
     } request;
 
-    if (!polled->revents)
-        return false;
-    if (listener->fd < 0) {
-        if (listener->socket >= 0)
-            take_descriptor(listener);
-        return false;
-    }
-    if (!(polled->revents & POLLIN)) {
-        sys_close(&listener->fd); /* the last process under the filter is gone */
-        return false;
-    }
     /* The kernel's call waits where nobody asks; that somebody does was seen, and nobody but us takes it. */
-    if (exhausted(listener) || !waiting(listener->fd))
+    if (!waiting(listener->fd))
         return false;
     memset(&request, 0, sizeof request);
     listener->taken = sys_now();
@@ -172,6 +170,34 @@ bool listener_next(struct listener *listener, const struct pollfd *polled, struc
     for (size_t i = 0; i < 6; i++)
         call->arguments[i] = request.notif.data.args[i];
     return true;
+}
+
+bool listener_next(struct listener *listener, const struct pollfd *polled, struct listener_call *call)
+{
+    bool late = exhausted(listener) || sys_now() < listener->pause;
+
+    if (listener->holds && !late) {
+        *call = listener->held;
+        listener->taken = sys_now();
+        listener->holds = false;
+        return true;
+    }
+    if (listener->holds || !polled->revents)
+        return false;
+    if (listener->fd < 0) {
+        if (listener->socket >= 0)
+            take_descriptor(listener);
+        return false;
+    }
+    if (!(polled->revents & POLLIN)) {
+        sys_close(&listener->fd); /* the last process under the filter is gone */
+        return false;
+    }
+    if (!late)
+        return take(listener, call);
+    /* From being taken up on no signal interrupts it (Linux 5.19), as none does without --explain. */
+    listener->holds = take(listener, &listener->held);
+    return false;
 }
 
 static void reply(const struct listener *listener, uint64_t id, int error)
@@ -237,27 +263,93 @@ struct target {
     pid_t pid;
     uint64_t address, query;
     size_t address_length, query_length;
+    bool sends;
+    bool points; /* memory may be looked at to which the stack points */
 };
 
 struct seen {
-    ssize_t address_length, query_length;
-    char address[ADDRESS_BYTES], query[ADDRESS_QUERY];
+    int result;              /* 0; -EAFNOSUPPORT or -EINVAL: nothing to tell; -EFAULT: it could not be read */
+    struct address to;
+    char name[ADDRESS_NAME]; /* that is asked of a name server, or "" */
+    bool pointed;            /* it was looked for wherever the stack points */
 };
 
-static ssize_t read_memory(pid_t pid, uint64_t from, void *to, size_t length)
+/* As much of it as can be read. In parts that end with a page: what lies in no memory ends it, and does not undo it. */
+static size_t read_memory(pid_t pid, uint64_t from, void *to, size_t length)
 {
-    struct iovec here = {.iov_base = to, .iov_len = length}, there = {.iov_base = (void *)(uintptr_t)from, .iov_len = length};
+    struct iovec here = {.iov_base = to, .iov_len = length}, there[STACK / PAGE + 2];
+    unsigned long count = 0;
 
-    return length == 0 || from == 0 ? 0 : process_vm_readv(pid, &here, 1, &there, 1, 0);
+    for (size_t part; from != 0 && length > 0 && count < sizeof there / sizeof *there; from += part, length -= part) {
+        part = PAGE - from % PAGE < length ? PAGE - from % PAGE : length;
+        there[count++] = (struct iovec){.iov_base = (void *)(uintptr_t)from, .iov_len = part};
+    }
+    ssize_t got = count > 0 ? process_vm_readv(pid, &here, 1, there, count, 0) : 0;
+    return got > 0 ? (size_t)got : 0;
+}
+
+/* Where the stack of a thread that waits in a system call ends: of "NUMBER ARGUMENT... STACK INSTRUCTION", proc_pid_syscall(5). 0: not known. */
+static uint64_t stack_of(pid_t thread)
+{
+    char path[48], text[256], *at;
+
+    snprintf(path, sizeof path, "/proc/%d/syscall", thread);
+    if (sys_read_file(AT_FDCWD, path, text, sizeof text) <= 0 || !(at = strrchr(text, ' ')))
+        return 0;
+    *at = '\0';
+    at = strrchr(text, ' ');
+    return at ? strtoull(at, NULL, 16) : 0;
+}
+
+/* What the words of a stack point to, until there is a question. Each may take a page from a disk. */
+static void read_pointed(pid_t pid, const char *stack, size_t length, char name[ADDRESS_NAME])
+{
+    char bytes[ADDRESS_QUERY];
+    uint64_t word, until = sys_now() + POINTED_WITHIN;
+    unsigned left = POINTED;
+
+    for (size_t at = 0; at + sizeof word <= length && left > 0 && sys_now() < until; at += sizeof word) {
+        memcpy(&word, stack + at, sizeof word);
+        if (word < LOWEST || word > HIGHEST)
+            continue;
+        left--;
+        if (address_query_at(bytes, read_memory(pid, word, bytes, sizeof bytes), name) == 0)
+            return;
+    }
+}
+
+/*
+ * musl's resolver sends its question with an address. Others connect first, which fails already where there is no network, so that nothing
+ * is ever sent; but they have made their question by then. The GNU C library's lies a little further up the stack, Go's and older c-ares's
+ * (1.18, not 1.34) on the heap, to which a word of the stack points.
+ */
+static void read_name(const struct target *target, struct seen *seen)
+{
+    char bytes[STACK];
+    size_t got;
+
+    if (target->sends) {
+        got = read_memory(target->pid, target->query, bytes, target->query_length);
+        address_query(bytes, got, seen->name);
+        return;
+    }
+    got = read_memory(target->pid, stack_of(target->pid), bytes, sizeof bytes);
+    if (address_query_within(bytes, got, seen->name) < 0 && target->points) {
+        seen->pointed = true;
+        read_pointed(target->pid, bytes, got, seen->name);
+    }
 }
 
 static int read_target(void *data, void *answer)
 {
     const struct target *target = data;
     struct seen *seen = answer;
+    char address[ADDRESS_BYTES];
+    size_t got = read_memory(target->pid, target->address, address, target->address_length);
 
-    seen->address_length = read_memory(target->pid, target->address, seen->address, target->address_length);
-    seen->query_length = read_memory(target->pid, target->query, seen->query, target->query_length);
+    seen->result = got > 0 ? address_parse(address, got, &seen->to) : -EFAULT;
+    if (seen->result == 0 && seen->to.port == ADDRESS_DNS)
+        read_name(target, seen);
     return -1;
 }
 
@@ -286,6 +378,8 @@ static bool read_attempt(struct listener *listener, const struct listener_call *
         .address_length = length < ADDRESS_BYTES ? length : ADDRESS_BYTES,
         .query = sends ? call->arguments[1] : 0,
         .query_length = !sends ? 0 : call->arguments[2] < ADDRESS_QUERY ? (size_t)call->arguments[2] : ADDRESS_QUERY,
+        .sends = sends,
+        .points = listener->pointed > 0,
     };
 
     uint64_t begin = sys_now();
@@ -300,30 +394,25 @@ static bool read_attempt(struct listener *listener, const struct listener_call *
         read_target(&target, seen);
     else if (!read_by_helper(listener, &target, seen))
         return false;
+    listener->pointed -= seen->pointed;
     if (sys_now() - begin > READ_SLOW)
         listener->reads /= 2;
-    return seen->address_length > 0 && still_waits(listener, call->id);
+    return seen->result != -EFAULT && still_waits(listener, call->id);
 }
 
 static void note_attempt(struct listener *listener, const struct listener_call *call, struct explain *explain)
 {
-    char name[ADDRESS_NAME] = "";
     struct explain_who who;
-    struct address to;
     struct seen seen;
-    int result;
 
     if (!read_attempt(listener, call, &seen)) {
         explain->attempts_beyond++;
         return;
     }
-    result = address_parse(seen.address, (size_t)seen.address_length, &to);
-    if (result < 0)
+    if (seen.result < 0)
         return; /* a Unix socket, or what the kernel will not take either */
-    if (to.port == ADDRESS_DNS && seen.query_length > 0)
-        address_query(seen.query, (size_t)seen.query_length, name);
     look_at(listener, call, &who);
-    explain_attempted(explain, explain_sends(call->number), &to, name, &who);
+    explain_attempted(explain, explain_sends(call->number), &seen.to, seen.name, &who);
 }
 
 void listener_answer(struct listener *listener, const struct listener_call *call, struct explain *explain)

@@ -266,7 +266,7 @@ static void go_round(struct loop *loop)
         /* Nothing more to read and nobody to write: left in poll(2), this would come back at once for as long as pid 1 takes to die. */
         if ((fds[MESSAGES].revents & (POLLIN | POLLHUP)) == POLLHUP)
             sys_close(&course->launched->up);
-        if (fds[LISTENER].revents)
+        if (fds[LISTENER].revents || course->launched->listener.holds)
             on_listener(loop, &fds[LISTENER]);
         if (fds[SIGNALS].revents)
             on_signal(loop);

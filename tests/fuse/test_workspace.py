@@ -522,6 +522,18 @@ def stalled_where_explain_looks(it):
 
 
 @case()
+def named_where_a_helper_looks(it):
+    """On a workspace whose server may be silent a helper reads the memory, and finds the same names."""
+    fs = it.serve(victim())
+    program = fs.root + "/alice/payload"
+    it.child("sh", "-c", 'cat "$0" > "$1" && chmod 755 "$1"', os.environ["BIVY_PAYLOAD"], program)
+    record = it.run(fs, "./payload ask-connected one.example.org; ./payload ask-pointed", "--explain").finish(0, "exited")
+    names = [(row["name"], row["port"]) for row in record["explain"]["network"]]
+    check(names == [("one.example.org", 53), ("right.example", 53)], record["explain"])
+    check(record["explain"]["network_others"] == 0 and record["residue"] == [], record["explain"], record["residue"])
+
+
+@case()
 def stalled_in_several(it):
     """Three kinds at once."""
     fs = it.serve(victim(), "stall READ 1 victim", "stall LOOKUP 1 nowhere", "stall FLUSH 1 new", options=DIRECT)

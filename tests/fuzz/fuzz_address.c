@@ -41,6 +41,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     MUST((result == 0) == (name[0] != '\0') && strlen(name) < sizeof name);
     for (const char *at = name; *at; at++)
         MUST(*at > ' ' && *at <= '~');
+    result = address_query_within(exact, size, name);
+    MUST(result == 0 ? name[0] && strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") == strlen(name)
+                     : result == -ENOENT && !name[0]);
+    bool within = false; /* it is one that stands somewhere in there */
+    for (size_t at = 0; result == 0 && !within && at < size; at++) {
+        char other[ADDRESS_NAME];
+        within = address_query(exact + at, size - at, other) == 0 && !strcmp(name, other);
+    }
+    MUST(result < 0 || within);
     result = address_parse(exact, size, &address);
     MUST(result == 0 || result == -EINVAL || result == -EAFNOSUPPORT);
     if (result == 0) {

@@ -158,6 +158,40 @@ static void names_asked_for_are_listed(void **state)
     CHECK(result, number_at(one, "port") == 53 && number_at(one, "count") >= 1 && !strcmp(text_at(one, "process"), "wget"));
 }
 
+/* That of others connects to the name server before, which fails, so that the question is never sent. */
+static void names_that_could_not_be_asked_for_are_listed(void **state)
+{
+    const struct result *result = RUN(HOW(.workspace = workspace_make()), "--explain", "--", "./payload", "ask-connected", "one.example.org",
+                                      "two.example.org", "two.example.org");
+    const struct reader *one;
+
+    (void)state;
+    CHECK_WELL(result);
+    CHECK(result, text_has_line(result->out, "one.example.org -1"));
+    one = row(result, "network", "name", "one.example.org", NULL, NULL);
+    CHECK(result, number_at(one, "port") == 53 && number_at(one, "count") == 1 && !strcmp(text_at(one, "call"), "connect"));
+    CHECK(result, number_at(row(result, "network", "name", "two.example.org", NULL, NULL), "count") == 2);
+    CHECK(result, rows_of(result, "network") == 2);
+    result = RUN(HOW(.workspace = workspace_make()), "--explain", "--", "./payload", "ask-pointed");
+    CHECK_WELL(result);
+    CHECK(result, text_has_line(result->out, "asked ENETUNREACH for right") && rows_of(result, "network") == 1);
+    row(result, "network", "name", "right.example", "address", "192.0.2.1");
+}
+
+static void odd_stacks_do_no_harm(void **state)
+{
+    const struct result *result = RUN(HOW(.workspace = workspace_make()), "--explain", "--", "./payload", "ask-oddly");
+
+    (void)state;
+    CHECK_WELL(result);
+    CHECK(result, text_has_line(result->out, "asked") && record_number(result, "explain.network_others") == 0);
+#if defined __x86_64__
+    CHECK(result, rows_of(result, "network") == 2);
+    CHECK(result, number_at(row(result, "network", "name", "right.example", NULL, NULL), "count") == 1);
+    CHECK(result, number_at(row(result, "network", "address", "192.0.2.1", NULL, NULL), "count") == 110);
+#endif
+}
+
 static void with_loopback_only_what_leaves_is_listed(void **state)
 {
     const struct result *result = RUN(HOW(.workspace = workspace_make()), "--explain", "--network", "loopback", "--", "./payload", "reach",
@@ -303,6 +337,8 @@ int main(int argc, char **argv)
         TEST(nobody_else_listens),
         TEST(attempts_are_listed),
         TEST(names_asked_for_are_listed),
+        TEST(names_that_could_not_be_asked_for_are_listed),
+        TEST(odd_stacks_do_no_harm),
         TEST(with_loopback_only_what_leaves_is_listed),
         TEST(odd_addresses_do_no_harm),
         TEST(a_failed_command_tells_what_had_no_route),

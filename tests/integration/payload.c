@@ -15,6 +15,7 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
+#include <resolv.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -762,6 +763,77 @@ static int reach_oddly(char **argv)
     return 0;
 }
 
+/* ARG...: names, asked for as the GNU C library does: it connects to the name server first, and sends nothing where that fails. */
+static int ask_connected(char **argv)
+{
+    unsigned char answer[512];
+
+    for (; argv[0]; argv++)
+        printf("%s %d\n", argv[0], res_query(argv[0], 1 /* C_IN */, 1 /* T_A */, answer, sizeof answer));
+    return 0;
+}
+
+static const unsigned char question[] = "\0\0\1\0\0\1\0\0\0\0\0\0\5right\7example\0\0\1\0\1";
+
+/* As Go's resolver and c-ares do: the same, with the question on the heap. */
+static int ask_pointed(char **argv)
+{
+    struct sockaddr_in server = {.sin_family = AF_INET, .sin_port = htons(53), .sin_addr = {htonl(0xc0000201)}};
+    unsigned char *volatile there = malloc(sizeof question);
+
+    (void)argv;
+    memcpy(there, question, sizeof question);
+    long result = connect(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), (struct sockaddr *)&server, sizeof server);
+    printf("asked %s for %.5s\n", verdict(result), there + 13); /* which a compiler then must have put there */
+    free(there);
+    return 0;
+}
+
+#if defined __x86_64__
+/* connect(2) with another stack pointer than there is a stack for. */
+static long connect_on(uint64_t stack, long fd, const void *address, long length)
+{
+    long result;
+
+    __asm__ volatile("mov %%rsp, %%rbx\n\tmov %[stack], %%rsp\n\tsyscall\n\tmov %%rbx, %%rsp"
+                     : "=a"(result)
+                     : "0"((long)SYS_connect), "D"(fd), "S"(address), "d"(length), [stack] "r"(stack)
+                     : "rbx", "rcx", "r11", "memory");
+    return result;
+}
+#endif
+
+/* Asks a name server from stacks that are none, that end soon, that nobody may read, and that hold what only looks like a question. */
+static int ask_oddly(char **argv)
+{
+#if defined __x86_64__
+    struct sockaddr_in server = {.sin_family = AF_INET, .sin_port = htons(53), .sin_addr = {htonl(0xc0000201)}};
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    char *page = mmap(NULL, 3 * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), *end = page + 4096;
+    const uint64_t stacks[] = {0, 1, 4095, UINT64_MAX, UINT64_MAX - 4096, 0x7ffffffff000, 0x800000000000, (uintptr_t)end - 8, (uintptr_t)end};
+
+    mprotect(end, 4096, PROT_NONE);
+    memset(page, 0xff, 4096);
+    for (size_t i = 0; i < sizeof stacks / sizeof *stacks; i++)
+        if (connect_on(stacks[i], fd, &server, sizeof server) != -ENETUNREACH)
+            return 1;
+    memcpy(end - sizeof question + 2, question, sizeof question - 2); /* cut short by what cannot be read */
+    if (connect_on((uintptr_t)end - 1000, fd, &server, sizeof server) != -ENETUNREACH)
+        return 1;
+    for (size_t i = 0; i < 4096; i += sizeof end) /* where it points to nobody may look; and it is asked more often than is looked there */
+        memcpy(page + i, &end, sizeof end);
+    for (int i = 0; i < 100; i++)
+        if (connect_on((uintptr_t)page, fd, &server, sizeof server) != -ENETUNREACH)
+            return 1;
+    memcpy(end - sizeof question, question, sizeof question);
+    if (connect_on((uintptr_t)end - 1000, fd, &server, sizeof server) != -ENETUNREACH)
+        return 1;
+#endif
+    (void)argv;
+    say("asked");
+    return 0;
+}
+
 /* ARG: a file whose pages are the address. */
 static int reach_through(char **argv)
 {
@@ -1291,6 +1363,9 @@ int main(int argc, char **argv, char **env)
         {"old-door", old_door},
         {"reach", reach},
         {"reach-oddly", reach_oddly},
+        {"ask-connected", ask_connected},
+        {"ask-pointed", ask_pointed},
+        {"ask-oddly", ask_oddly},
         {"reach-through", reach_through},
         {"in-flight", in_flight},
         {"refused-many", refused_many},

@@ -164,7 +164,28 @@ ssh-keygen -q -t ed25519 -N "" -f /tmp/key && ssh-keygen -l -f /tmp/key | cut -d
 TEXT
 }
 
+# names HOST COMMAND...: with --explain the record says that the command wanted that host. Neither the GNU C library nor c-ares ever asks
+# for it, for their connect to the name server fails already.
+names() {
+    local host=$1 seen='' status=0
+    shift
+    "$BIVY" run --rootfs "$tree" --memory 1G --cpus 2 --pids 200 --timeout 120s --explain --report "$work/record" -- "$@" \
+        >"$work/said" 2>&1 </dev/null || status=$?
+    seen=$(<"$work/record")
+    if ((status != 125)) && [[ $seen == *"\"name\":\"$host\",\"address\":"* && $seen == *" tried to reach $host;"* ]]; then
+        verdict 0 "--explain names the host: $1"
+    else
+        verdict 1 "--explain names the host: $1" "$(<"$work/said")"$'\n'"$seen"
+    fi
+}
+
 everything
+names pypi.example.org python3 -c 'import urllib.request; urllib.request.urlopen("https://pypi.example.org/simple/")'
+names git.example.org git clone https://git.example.org/a/b /tmp/b
+names registry.example.org node -e 'fetch("https://registry.example.org/left-pad").catch(e => console.log(e.cause))'
+names c-ares.example.org node -e 'require("dns").resolve("c-ares.example.org", console.log)'
+names perl.example.org perl -MIO::Socket::INET -e 'IO::Socket::INET->new("perl.example.org:80") or die'
+names ssh.example.org ssh git@ssh.example.org
 round=followed
 everything
 report_refusals 'no refusal but the expected' "${followed[@]}"

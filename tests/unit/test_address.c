@@ -198,6 +198,72 @@ static void lengths(void **state)
     assert_null(name_of(&query)); /* 64 times \010 and a dot: more than there is room for */
 }
 
+/* ---- names on a stack ---- */
+
+static const char *name_within(const void *bytes, size_t length)
+{
+    static char name[ADDRESS_NAME];
+    void *copy = copy_bytes(bytes, length);
+    int result = address_query_within(copy, length, name);
+
+    free(copy);
+    assert_true(result == 0 || (result == -ENOENT && name[0] == '\0'));
+    return result == 0 ? name : NULL;
+}
+
+static void names_on_a_stack(void **state)
+{
+    unsigned char stack[2048];
+    struct query query;
+
+    (void)state;
+    begin(&query);
+    label(&query, "pypi", 4);
+    label(&query, "org", 3);
+    finish(&query);
+    for (size_t at = 0; at < 300; at++) {
+        memset(stack, at % 2 ? 0 : 1, sizeof stack); /* neither zeros nor ones are a question */
+        memcpy(stack + at, query.bytes, query.length);
+        assert_string_equal(name_within(stack, sizeof stack), "pypi.org");
+        assert_string_equal(name_within(stack, at + query.length), "pypi.org");
+        for (size_t cut = 0; cut < at + query.length; cut++)
+            assert_null(name_within(stack, cut));
+    }
+    query.bytes[13] = 'g'; /* "gypi": another question further on is an older one */
+    memcpy(stack + 1024, query.bytes, query.length);
+    assert_string_equal(name_within(stack, sizeof stack), "pypi.org");
+}
+
+static void what_only_looks_like_a_name(void **state)
+{
+    static const struct {
+        size_t at;
+        unsigned char byte;
+        bool taken;
+        const char *what;
+    } rows[] = {
+        {0, 0xff, true, "any number"},      {2, 0, false, "no recursion wanted"}, {2, 0x81, false, "an answer"}, {3, 0x20, true, "AD"},
+        {3, 0x80, false, "recursion"},      {3, 3, false, "a result"},            {5, 2, false, "two questions"}, {11, 1, true, "EDNS"},
+        {11, 2, false, "two records"},      {10, 1, false, "256 records"},        {12, 0, false, "the root"},    {13, '\n', false, "a newline"},
+        {13, '.', false, "a dot in a label"}, {13, 0xc3, false, "not ASCII"},     {13, '_', true, "a service"},  {18, 0, false, "no type"},
+        {17, 1, false, "a high type"},      {18, 28, true, "AAAA"},               {20, 3, false, "another class"}, {19, 1, false, "a high class"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < LENGTH(rows); i++) {
+        struct query query;
+        begin(&query);
+        label(&query, "abc", 3);
+        finish(&query);
+        assert_int_equal(query.length, 21);
+        query.bytes[rows[i].at] = rows[i].byte;
+        char name[ADDRESS_NAME];
+        if ((name_within(query.bytes, query.length) != NULL) != rows[i].taken ||
+            (address_query_at(query.bytes, query.length, name) == 0) != rows[i].taken || (name[0] != '\0') != rows[i].taken)
+            fail_msg("%s", rows[i].what);
+    }
+}
+
 static void noise(void **state)
 {
     uint64_t seed = 1;
@@ -212,6 +278,7 @@ static void noise(void **state)
             query.bytes[query.length] = seed >> 63 ? (unsigned char)(seed >> 40) & 7 : (unsigned char)(seed >> 48);
         }
         name_of(&query);
+        name_within(query.bytes, query.length);
     }
 }
 
@@ -220,6 +287,7 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(addresses), cmocka_unit_test(other_families), cmocka_unit_test(names), cmocka_unit_test(every_cut),
         cmocka_unit_test(lies),      cmocka_unit_test(lengths),        cmocka_unit_test(noise),
+        cmocka_unit_test(names_on_a_stack), cmocka_unit_test(what_only_looks_like_a_name),
     };
 
     return cmocka_run_group_tests_name("address", tests, NULL, NULL);

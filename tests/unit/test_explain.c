@@ -6,6 +6,7 @@
 
 #include "../fuzz/strict_json.h"
 #include "explain.h"
+#include "hints.h"
 #include "outcome.h"
 #include "seccomp_filter.h"
 
@@ -149,6 +150,9 @@ static void details(void **state)
         {SYS_socket, {16, 3, 12}, "AF_NETLINK, SOCK_RAW, protocol 12"},
         {SYS_socket, {17, 0x80003, 768}, "AF_PACKET, SOCK_RAW, protocol 768"},
         {SYS_socket, {0xffffffff, 0xff, 0xffffffff}, "family 4294967295, another t"},
+        {SYS_socket, {2, 1, 262}, "AF_INET, SOCK_STREAM, IPPROTO_MPTCP"},
+        {SYS_socket, {10, 0x80001, 132}, "AF_INET6, SOCK_STREAM, IPPROTO_SCTP"},
+        {SYS_socket, {16, 3, 1}, "AF_NETLINK, SOCK_RAW, protocol 1"},
         {SYS_ptrace, {0}, "PTRACE_TRACEME"},
         {SYS_ptrace, {99}, "request 99"},
         {SYS_prctl, {35}, "option 35"},
@@ -195,10 +199,15 @@ static void hints(void **state)
     assert_string_equal(hint(NULL), "");
     assert_string_equal(hint(explain), "");
     refuse(explain, SYS_clone3, none, 1, "x"); /* harmless: nothing to say */
+    refuse(explain, SYS_socket, (const uint64_t[6]){2, 1, 262}, 1, "go");
+    refuse(explain, SYS_socket, (const uint64_t[6]){10, 0x80801, 262}, 1, "go");
+    refuse(explain, SYS_prctl, (const uint64_t[6]){62}, 1, "x");
     assert_string_equal(hint(explain), "");
     refuse(explain, SYS_mount, none, 2, evil.process);
     assert_string_equal(hint(explain), "?[31m?? called mount, which the sandbox refuses (the mount list is the plan's); instead: "
                                        "work in /workspace or /tmp; what is wanted at another place must be in the rootfs");
+    refuse(explain, SYS_unshare, (const uint64_t[6]){CLONE_NEWUSER}, 1, "x");
+    assert_non_null(strstr(hint(explain), "refuses (the mount list is the plan's; one of 2: explain.refused in the record); instead: "));
     explain_attempted(explain, false, &server, "", &evil);
     assert_string_equal(hint(explain), "?[31m?? tried to ask a name server (127.0.0.1) for a host; the network is off by design: "
                                        "put what it needs into the rootfs or the workspace");
@@ -206,13 +215,50 @@ static void hints(void **state)
     assert_string_equal(hint(explain), "python3 tried to reach [2001:db8::1]:443; the network is off by design: "
                                        "put what it needs into the rootfs or the workspace");
     explain_attempted(explain, true, &server, "pypi.org", &python);
+    assert_string_equal(hint(explain), "python3 tried to reach pypi.org (one of 2: explain.network in the record); the network is off by "
+                                       "design: put what it needs into the rootfs or the workspace");
+    free(explain);
+    explain = calloc(1, sizeof *explain);
+    explain_attempted(explain, true, &server, "pypi.org", &python);
+    explain_attempted(explain, true, &six, "pypi.org", &python); /* asked of another server: the same goal */
+    explain_attempted(explain, false, &server, "", &evil);       /* and a name server is none */
     assert_string_equal(hint(explain), "python3 tried to reach pypi.org; the network is off by design: "
                                        "put what it needs into the rootfs or the workspace");
+    server.port = 80;
+    explain_attempted(explain, false, &server, "", &python);
+    explain_attempted(explain, false, &server, "", &evil);
+    explain_attempted(explain, false, &six, "", &python);
+    assert_non_null(strstr(hint(explain), "python3 tried to reach pypi.org (one of 3: explain.network in the record); "));
     free(explain);
     explain = calloc(1, sizeof *explain);
     server.port = 5432;
     explain_attempted(explain, false, &server, "", &python);
     assert_non_null(strstr(hint(explain), "port 5432 of the sandbox itself, whose loopback is down: --network loopback"));
+    free(explain);
+}
+
+/* What is said of any refusal, with its arguments and another row beside it, is said to the end. */
+static void hints_have_room(void **state)
+{
+    struct explain *explain = calloc(1, sizeof *explain);
+    struct explain_who made = who(1, "fifteen letters");
+    char text[1024];
+
+    (void)state;
+    for (size_t i = 0; i < seccomp_filter_answers_len; i++) {
+        const struct seccomp_answer *rule = &seccomp_filter_answers[i];
+        uint64_t arguments[6] = {UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX};
+
+        for (size_t c = 0; c < 3 && rule->conditions[c].mask; c++)
+            arguments[rule->conditions[c].argument] = rule->conditions[c].value;
+        if (rule->answer == 0)
+            continue;
+        explain->refusal_count = 0;
+        explain_refused(explain, rule->number, arguments, &made);
+        explain_refused(explain, SYS_mount, none, &made);
+        if (explain_hint_refused(explain, text, sizeof text) && strlen(text) >= sizeof(((struct hint *)NULL)->text))
+            fail_msg("%s: %zu characters: %s", rule->name, strlen(text), text);
+    }
     free(explain);
 }
 
@@ -264,7 +310,7 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(only_the_watched_go_on), cmocka_unit_test(answers), cmocka_unit_test(refusals_are_counted),
         cmocka_unit_test(tables_are_bounded),     cmocka_unit_test(attempts_are_counted), cmocka_unit_test(details),
-        cmocka_unit_test(hints),                  cmocka_unit_test(records_are_sound),
+        cmocka_unit_test(hints),                  cmocka_unit_test(records_are_sound),    cmocka_unit_test(hints_have_room),
     };
 
     return cmocka_run_group_tests_name("explain", tests, NULL, NULL);
