@@ -142,6 +142,8 @@ uint64_t autopsy_at_hand(const char *maps, uint64_t address, bool none);
 /* A system call's name, or NULL. */
 const char *autopsy_call_name(int number);
 
+/* --- Pure (autopsy_judge.c): what a thread waits for, from what was read of it. --- */
+
 /* How the arguments of a call that may wait are to be read. Positions; -1: there is none. */
 enum autopsy_act { ACT_FD, ACT_PATH, ACT_POLL, ACT_SELECT, ACT_EPOLL, ACT_CHILD, ACT_SLEEP, ACT_LOCK, ACT_SIGNAL };
 struct autopsy_row {
@@ -156,6 +158,9 @@ const struct autopsy_row *autopsy_row(const char *name); /* NULL: none that is k
 bool autopsy_in_workspace(const char *path);
 /* Does a wait channel belong to a file system with a server? */
 bool autopsy_asks_server(const char *channel);
+
+/* Nothing of it holds its memory's lock, as far as can be told. */
+bool autopsy_calm(const struct autopsy_process *seen);
 
 /* From what is known of one thread: what it waits for. may_block: the workspace has a server. */
 enum autopsy_wait autopsy_judge(const struct autopsy_process *seen, bool may_block);
