@@ -68,6 +68,9 @@ struct autopsy_process {
     char call[32]; /* system call: "", it is in none or it cannot be told */
     struct autopsy_end on[AUTOPSY_ON];
     unsigned on_count;
+    uint64_t limit; /* ns that the call would wait at the most; 0: for ever, or it cannot be told */
+    bool rest;      /* limit is what was left of it then, the call having been given a time of day */
+    bool private;   /* a lock that only threads of the same process can give back */
     char channel[AUTOPSY_CHANNEL + 1]; /* function of the kernel: "" likewise */
     bool timed;        /* cpu and age can be told */
     uint64_t cpu, age; /* ns */
@@ -99,8 +102,9 @@ struct autopsy *autopsy_take(const struct autopsy_subject *subject);
 /* The key "autopsy". NULL: null. */
 void autopsy_write(struct json *json, const struct autopsy *autopsy);
 
-/* "cat (pid 7): read of fd 0, an empty pipe; 0.00 s of CPU in 29.9 s": one line without its end, of plain text, cut to fit. */
-void autopsy_line(const struct autopsy_process *process, char *text, size_t size);
+/* "cat log (pid 7): read of fd 0, an empty pipe; 0.00 s of CPU in 29.9 s": one line without its end, of plain text, cut to fit. whole: with
+ * "state S in pipe_read" behind it. */
+void autopsy_line(const struct autopsy_process *process, bool whole, char *text, size_t size);
 
 const char *autopsy_wait_name(enum autopsy_wait wait);
 const char *autopsy_kind_name(enum autopsy_kind kind); /* NULL: unknown */
@@ -154,6 +158,15 @@ struct autopsy_row {
 };
 const struct autopsy_row *autopsy_row(const char *name); /* NULL: none that is known to wait */
 
+/* Which argument of a call says how long it may wait, and how. NULL: none does, or it cannot be told from there. */
+enum autopsy_form { FORM_MS, FORM_TIMESPEC, FORM_TIMEVAL, FORM_CLOCK /* a timespec, and by the flags a time of day */ };
+struct autopsy_limit {
+    const char *name;
+    int arg;
+    enum autopsy_form form;
+};
+const struct autopsy_limit *autopsy_limit(const char *name);
+
 /* Is path, as the sandbox has it, in the workspace? */
 bool autopsy_in_workspace(const char *path);
 /* Does a wait channel belong to a file system with a server? */
@@ -164,9 +177,6 @@ bool autopsy_calm(const struct autopsy_process *seen);
 
 /* From what is known of one thread: what it waits for. may_block: the workspace has a server. */
 enum autopsy_wait autopsy_judge(const struct autopsy_process *seen, bool may_block);
-/* Of two processes of a run that took too long the one with the larger number says more about why: who computes or waits for something
- * that is not another process of it. */
-unsigned autopsy_telling(enum autopsy_wait wait);
 /* Of two threads of a process the one with the larger rank tells more. */
 unsigned autopsy_rank(enum autopsy_wait wait);
 

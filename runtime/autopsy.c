@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/futex.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -71,21 +72,60 @@ static void read_command(struct crowd *crowd, struct member *member, struct auto
 
 /* ---- one process ---- */
 
-/* A thread of it: the call first, then the state, which must fit. */
-static void observe(struct crowd *crowd, struct member *member, int dir, struct autopsy_process *seen)
+/* The call first, then the state, which must fit: who went to sleep in between is looked at again. */
+static void read_state(int dir, struct autopsy_call *call, struct autopsy_process *seen)
 {
-    struct autopsy_call call = {.number = -1};
     struct autopsy_stat stat;
     char text[1024];
+
+    for (int i = 0; i < 3; i++) {
+        bool known = sys_read_file(dir, "syscall", text, sizeof text) > 0 && autopsy_call(text, call);
+        if (!known)
+            *call = (struct autopsy_call){.number = -1};
+        read_channel(dir, seen->channel);
+        if (sys_read_file(dir, "stat", text, sizeof text) > 0 && autopsy_stat(text, &stat))
+            seen->state = stat.state;
+        if (!known || call->number >= 0 || seen->state == 'R')
+            break;
+    }
+}
+
+/* How long the call would wait. */
+static void read_limit(struct crowd *crowd, struct member *member, const struct autopsy_call *call, struct autopsy_process *seen)
+{
+    const struct autopsy_limit *limit = autopsy_limit(seen->call);
+    struct timespec now = {0};
+    int64_t value[2], second = 1000 * (int64_t)MS;
+
+    if (!limit || !call->args[limit->arg])
+        return;
+    if (limit->form == FORM_MS) {
+        int ms = (int)call->args[limit->arg];
+        seen->limit = ms > 0 ? (uint64_t)ms * MS : 0;
+        return;
+    }
+    if (!autopsy_calm(seen) || crowd_peek(crowd, member, call->args[limit->arg], value, sizeof value) != sizeof value)
+        return;
+    seen->rest = limit->form == FORM_CLOCK && call->args[1] & TIMER_ABSTIME;
+    if (seen->rest && clock_gettime((clockid_t)call->args[0], &now) < 0)
+        return;
+    value[0] -= now.tv_sec;
+    value[1] = (limit->form == FORM_TIMEVAL ? value[1] * 1000 : value[1]) - now.tv_nsec;
+    if (value[0] >= -1 && value[0] < INT32_MAX && value[1] > -second && value[1] < second && value[0] * second + value[1] > 0)
+        seen->limit = (uint64_t)(value[0] * second + value[1]);
+}
+
+/* A thread of it. */
+static void observe(struct crowd *crowd, struct member *member, int dir, struct autopsy_process *seen)
+{
+    struct autopsy_call call;
     const char *name;
 
-    if (sys_read_file(dir, "syscall", text, sizeof text) <= 0 || !autopsy_call(text, &call))
-        call = (struct autopsy_call){.number = -1};
     seen->call[0] = '\0';
     seen->on_count = 0;
-    read_channel(dir, seen->channel);
-    if (sys_read_file(dir, "stat", text, sizeof text) > 0 && autopsy_stat(text, &stat))
-        seen->state = stat.state;
+    seen->limit = 0;
+    seen->rest = seen->private = false;
+    read_state(dir, &call, seen);
     if (call.number >= 0 && seen->state != 'R') {
         name = autopsy_call_name(call.number);
         if (name)
@@ -93,6 +133,8 @@ static void observe(struct crowd *crowd, struct member *member, int dir, struct 
         else
             snprintf(seen->call, sizeof seen->call, "%d", call.number);
         ends_resolve(crowd, member, &call, seen);
+        read_limit(crowd, member, &call, seen);
+        seen->private = !strcmp(seen->call, "futex") && call.args[1] & FUTEX_PRIVATE_FLAG;
     }
     seen->waits = autopsy_judge(seen, crowd->may_block);
     if (seen->waits == AUTOPSY_FIFO && seen->on_count && seen->on[0].fd < 0)

@@ -64,6 +64,13 @@ static const struct autopsy_row rows[] = {
     {"rt_sigtimedwait",   ACT_SIGNAL, -1, -1, -1, false},
 };
 
+static const struct autopsy_limit limits[] = {
+    {"poll",         2, FORM_MS},       {"ppoll",           2, FORM_TIMESPEC}, {"select",          4, FORM_TIMEVAL},
+    {"pselect6",     4, FORM_TIMESPEC}, {"epoll_wait",      3, FORM_MS},       {"epoll_pwait",     3, FORM_MS},
+    {"epoll_pwait2", 3, FORM_TIMESPEC}, {"nanosleep",       0, FORM_TIMESPEC}, {"clock_nanosleep", 2, FORM_CLOCK},
+    {"semtimedop",   3, FORM_TIMESPEC}, {"rt_sigtimedwait", 2, FORM_TIMESPEC},
+};
+
 /* Where the call is not known, the function that waits still says something: those that wait for one kind of thing only. */
 static const struct {
     const char *head;
@@ -86,6 +93,14 @@ const struct autopsy_row *autopsy_row(const char *name)
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
         if (!strcmp(rows[i].name, name))
             return &rows[i];
+    return NULL;
+}
+
+const struct autopsy_limit *autopsy_limit(const char *name)
+{
+    for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++)
+        if (!strcmp(limits[i].name, name))
+            return &limits[i];
     return NULL;
 }
 
@@ -138,6 +153,14 @@ static enum autopsy_wait of_path(const struct autopsy_process *seen)
     return waits == AUTOPSY_FIFO ? AUTOPSY_FIFO : seen->state == 'D' ? AUTOPSY_FILE : AUTOPSY_OTHER;
 }
 
+/* Who polls one descriptor only waits for that, as shells do that read a line. */
+static enum autopsy_wait of_polled(const struct autopsy_process *seen)
+{
+    enum autopsy_wait one = seen->on_count == 1 ? of_kind(seen->on[0].is) : AUTOPSY_POLL;
+
+    return one == AUTOPSY_PIPE || one == AUTOPSY_FIFO || one == AUTOPSY_TTY || one == AUTOPSY_CALLER ? one : AUTOPSY_POLL;
+}
+
 static enum autopsy_wait of_call(const struct autopsy_process *seen, const struct autopsy_row *row)
 {
     switch (row->act) {
@@ -147,9 +170,9 @@ static enum autopsy_wait of_call(const struct autopsy_process *seen, const struc
         return of_path(seen);
     case ACT_POLL:
     case ACT_SELECT:
-        return seen->on_count ? AUTOPSY_POLL : AUTOPSY_SLEEP;
+        return seen->on_count ? of_polled(seen) : AUTOPSY_SLEEP;
     case ACT_EPOLL:
-        return AUTOPSY_POLL;
+        return of_polled(seen);
     case ACT_CHILD:
         return AUTOPSY_CHILD;
     case ACT_SLEEP:
@@ -182,15 +205,6 @@ enum autopsy_wait autopsy_judge(const struct autopsy_process *seen, bool may_blo
     return row ? of_call(seen, row) : of_channel(seen->channel);
 }
 
-static unsigned place_in(const enum autopsy_wait *order, enum autopsy_wait wait)
-{
-    unsigned place = 0;
-
-    while (place < AUTOPSY_WAITS && order[place] != wait)
-        place++;
-    return place;
-}
-
 unsigned autopsy_rank(enum autopsy_wait wait)
 {
     /* From what tells least: most threads of most programs wait for others of them, by a lock. */
@@ -198,17 +212,9 @@ unsigned autopsy_rank(enum autopsy_wait wait)
         AUTOPSY_ENDED, AUTOPSY_OTHER, AUTOPSY_LOCK, AUTOPSY_SIGNAL, AUTOPSY_SLEEP, AUTOPSY_CHILD,   AUTOPSY_POLL,    AUTOPSY_SOCKET,
         AUTOPSY_FILE,  AUTOPSY_TTY,   AUTOPSY_FIFO, AUTOPSY_PIPE,   AUTOPSY_CALLER, AUTOPSY_STOPPED, AUTOPSY_RUNNING, AUTOPSY_WORKSPACE,
     };
+    unsigned place = 0;
 
-    return place_in(order, wait);
-}
-
-unsigned autopsy_telling(enum autopsy_wait wait)
-{
-    /* A shell waits for its children, and the end of a pipeline for its beginning: both wait for another of the run. */
-    static const enum autopsy_wait order[AUTOPSY_WAITS] = {
-        AUTOPSY_ENDED, AUTOPSY_CHILD, AUTOPSY_OTHER,  AUTOPSY_PIPE, AUTOPSY_SIGNAL, AUTOPSY_LOCK,    AUTOPSY_SLEEP,   AUTOPSY_FILE,
-        AUTOPSY_POLL,  AUTOPSY_SOCKET, AUTOPSY_TTY,   AUTOPSY_FIFO, AUTOPSY_CALLER, AUTOPSY_STOPPED, AUTOPSY_RUNNING, AUTOPSY_WORKSPACE,
-    };
-
-    return place_in(order, wait);
+    while (place < AUTOPSY_WAITS && order[place] != wait)
+        place++;
+    return place;
 }

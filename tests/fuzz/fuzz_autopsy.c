@@ -88,7 +88,7 @@ static void check_told(const uint8_t *data, size_t size)
     /* the key alone is no text of its own */
     MUST(strict_json(json.text + strlen("\"autopsy\":"), json.length - strlen("\"autopsy\":"), &where));
     json_release(&json);
-    autopsy_line(process, line, sizeof line);
+    autopsy_line(process, size % 2, line, sizeof line);
     for (const unsigned char *at = (const unsigned char *)line; *at; at++)
         MUST(*at >= 0x20 && *at != 0x7f && !(*at == 0xc2 && at[1] < 0xa0));
 }

@@ -13,21 +13,10 @@
 
 #define MIB (1 << 20)
 
-/* The hint about that, or NULL. */
-static const char *hint(const struct result *result, const char *about)
-{
-    for (int i = 0; i < 16; i++) {
-        const struct reader *one = reader_at(result->record, text_format("hints.%d.about", i));
-        if (one && !strcmp(one->text, about))
-            return reader_at(result->record, text_format("hints.%d.hint", i))->text;
-    }
-    return NULL;
-}
-
 /* That limit was hit, and its hint holds the words. */
 static void check_hint(const struct result *result, const char *about, const char *words)
 {
-    const char *text = hint(result, about);
+    const char *text = record_hint(result, about);
 
     CHECK(result, record_limit_hit(result, about));
     if (!text || !strstr(text, words))
@@ -49,7 +38,7 @@ static void memory_by_scratch(void **state)
                                    "dd if=/dev/zero of=/tmp/big bs=1M count=36 2>/dev/null; exec ./payload memory 33554432")));
     CHECK_ENDED(result, "oom", 137);
     check_hint(result, "memory", "at the memory limit of 48.0 MiB");
-    CHECK(result, strstr(hint(result, "memory"), "/workspace"));
+    CHECK(result, strstr(record_hint(result, "memory"), "/workspace"));
     if (!record_null(result, "memory.parts")) { /* v2 without the kernel log: everybody may be gone before there was a look */
         CHECK(result, record_number(result, "memory.parts.scratch_bytes") >= 34 * MIB);
         CHECK(result, record_number(result, "memory.parts.heap_bytes") < 14 * MIB);
@@ -72,7 +61,7 @@ static void memory_by_heap(void **state)
     check_hint(result, "memory", "--memory");
     if (!harness.user) {
         CHECK(result, record_number(result, "memory.parts.heap_bytes") > 24 * MIB);
-        CHECK(result, strstr(hint(result, "memory"), "payload, itself ") && strstr(hint(result, "memory"), "in parts"));
+        CHECK(result, strstr(record_hint(result, "memory"), "payload, itself ") && strstr(record_hint(result, "memory"), "in parts"));
     }
 }
 
@@ -217,9 +206,9 @@ static void endings_without_a_limit(void **state)
     const struct result *result = SH(HOW(0), "kill -SEGV $$");
 
     (void)state;
-    CHECK(result, hint(result, "signal") && strstr(hint(result, "signal"), "SIGSEGV"));
+    CHECK(result, record_hint(result, "signal") && strstr(record_hint(result, "signal"), "SIGSEGV"));
     result = SH(HOW(0), "no-such-program-here");
-    CHECK(result, hint(result, "exit_code") && strstr(hint(result, "exit_code"), "127"));
+    CHECK(result, record_hint(result, "exit_code") && strstr(record_hint(result, "exit_code"), "127"));
 }
 
 /* ---- what people see ---- */

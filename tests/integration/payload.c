@@ -1193,6 +1193,15 @@ static void wait_for_child(void)
     wait(NULL);
 }
 
+/* What a thread does that takes a lock twice, or waits for a queue into which nobody puts anything. */
+static void wait_for_itself(void)
+{
+    static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+
+    pthread_mutex_lock(&mutex);
+    pthread_mutex_lock(&mutex);
+}
+
 static void wait_stopped(void)
 {
     raise(SIGSTOP);
@@ -1252,7 +1261,7 @@ static int wait_act(char **argv)
         {"poll", wait_in_poll},      {"select", wait_in_select}, {"epoll", wait_in_epoll},       {"threads", wait_in_threads},
         {"room", wait_for_room},     {"lock", wait_for_lock},    {"caller", wait_for_caller},    {"peer", wait_for_peer},
         {"tty", wait_for_terminal},  {"child", wait_for_child},  {"stopped", wait_stopped},      {"odd", wait_with_odd_names},
-        {"signal", wait_for_ever},   {"private", wait_in_private},
+        {"signal", wait_for_ever},   {"private", wait_in_private}, {"itself", wait_for_itself},
     };
 
     if (pipe(pipe_ends) < 0 || socketpair(AF_UNIX, SOCK_STREAM, 0, sockets) < 0)
