@@ -12,6 +12,7 @@
 #include "cgroup.h"
 #include "json.h"
 #include "plan.h"
+#include "sockets.h"
 
 enum {
     AUTOPSY_TOLD = 16,     /* processes */
@@ -50,8 +51,10 @@ struct autopsy_end { /* what it waits on */
     int fd; /* -1: a path only */
     enum autopsy_kind is;
     bool writes;
-    uint64_t inode; /* of a pipe */
+    uint64_t inode; /* of a pipe or a socket */
     char path[AUTOPSY_PATH + 1]; /* "": it has none, or it cannot be told */
+    char address[SOCKETS_TEXT + 1]; /* of a socket, as sockets.h writes it; "" likewise */
+    bool listens;                   /* and it waits for others to connect */
     uint64_t with[AUTOPSY_WITH]; /* who holds the other end of a pipe, as seen inside */
     unsigned with_count;
 };
@@ -138,7 +141,8 @@ bool autopsy_call(const char *text, struct autopsy_call *call);
 pid_t autopsy_next_pid(const char **at);
 /* The next descriptor in the fdinfo of an eventpoll, and *at behind it; -1: no more. */
 int autopsy_next_target(const char **at);
-/* What the link of a descriptor names, mode as stat(2) gives it for what is a path. *inode is written for a pipe. */
+/* What the link of a descriptor names, mode as stat(2) gives it for what is a path. *inode is written for a pipe and for a
+ * socket. */
 enum autopsy_kind autopsy_kind(const char *link, mode_t mode, dev_t device, uint64_t *inode);
 /* How many bytes from address on are memory of no file of the workspace, and, with none, of no file at all; from the text of maps. */
 uint64_t autopsy_at_hand(const char *maps, uint64_t address, bool none);

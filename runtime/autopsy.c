@@ -236,12 +236,17 @@ static int look_at_all(void *data, void *answer)
             examine(&crowd, &crowd.members[i], &found->process[i]);
             *at = 0;
         }
-    for (unsigned i = 0; i < crowd.count && ends_are_open(found) && !crowd_late(&crowd); i++) {
+    bool named = false;
+    for (unsigned i = 0; i < crowd.count && !crowd_late(&crowd); i++) {
         if (crowd.members[i].held)
             continue;
         *at = crowd.members[i].pid;
-        ends_match(&crowd, &crowd.members[i], found);
+        if (!named)
+            ends_name_sockets(&crowd, &crowd.members[i], found);
+        if (ends_are_open(found))
+            ends_match(&crowd, &crowd.members[i], found);
         *at = 0;
+        named = true;
     }
     found->complete = !crowd_late(&crowd);
     return -1;
@@ -262,7 +267,7 @@ static struct autopsy *take_over(const struct autopsy *shared)
         process->command_length = process->command_length < AUTOPSY_COMMAND ? process->command_length : AUTOPSY_COMMAND;
         process->on_count = process->on_count < AUTOPSY_ON ? process->on_count : AUTOPSY_ON;
         for (unsigned j = 0; j < AUTOPSY_ON; j++)
-            process->on[j].path[AUTOPSY_PATH] = '\0';
+            process->on[j].path[AUTOPSY_PATH] = process->on[j].address[SOCKETS_TEXT] = '\0';
     }
     return own;
 }

@@ -162,7 +162,6 @@ enum autopsy_kind autopsy_kind(const char *link, mode_t mode, dev_t device, uint
         const char *head;
         enum autopsy_kind kind;
     } heads[] = {
-        {"socket:[", AUTOPSY_IS_SOCKET},
         {"anon_inode:[eventpoll]", AUTOPSY_IS_EVENTPOLL},
         {"anon_inode:[eventfd]", AUTOPSY_IS_EVENTFD},
         {"anon_inode:[timerfd]", AUTOPSY_IS_TIMERFD},
@@ -171,12 +170,12 @@ enum autopsy_kind autopsy_kind(const char *link, mode_t mode, dev_t device, uint
     };
     uint64_t value;
 
-    if (starts(link, "pipe:[")) {
-        const char *at = link + strlen("pipe:[");
+    if (starts(link, "pipe:[") || starts(link, "socket:[")) {
+        const char *at = strchr(link, '[') + 1;
         if (!number(&at, 10, &value) || strcmp(at, "]"))
             return AUTOPSY_IS_OTHER;
         *inode = value;
-        return AUTOPSY_IS_PIPE;
+        return starts(link, "pipe") ? AUTOPSY_IS_PIPE : AUTOPSY_IS_SOCKET;
     }
     for (size_t i = 0; i < sizeof heads / sizeof heads[0]; i++)
         if (starts(link, heads[i].head))

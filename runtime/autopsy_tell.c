@@ -67,6 +67,8 @@ static void write_end(struct json *json, const struct autopsy_end *end)
     json_known(json, "fd", end->fd >= 0, (uint64_t)end->fd);
     json_string(json, "is", autopsy_kind_name(end->is));
     write_bytes(json, "path", end->path);
+    write_bytes(json, "address", end->address);
+    json_bool(json, "listens", end->listens);
     json_open(json, "with", '[');
     for (unsigned i = 0; i < end->with_count && i < AUTOPSY_WITH; i++)
         json_number(json, NULL, end->with[i]);
@@ -175,6 +177,10 @@ static void add_end(struct line *line, const struct autopsy_process *process, co
     if (name && end->is != AUTOPSY_IS_OTHER && !(end->path[0] && (end->is == AUTOPSY_IS_FILE || end->is == AUTOPSY_IS_DEVICE)))
         add(line, ", %s%s%s", brims && end->fd >= 0 ? (end->writes ? "a full " : "an empty ") : articles[end->is] ? articles[end->is] : "a ",
             name, end->is >= AUTOPSY_IS_STDIN && end->is <= AUTOPSY_IS_STDERR ? " of the whole run" : "");
+    if (end->address[0]) {
+        add(line, end->listens ? " that listens on " : ", ");
+        add_bytes(line, end->address);
+    }
     if (process->waits == AUTOPSY_FIFO && end->is == AUTOPSY_IS_FIFO && end->fd < 0)
         add(line, " whose other end nobody has opened");
     if (waiting)

@@ -158,6 +158,20 @@ static void mend_lock(const struct autopsy_process *process, char *text, size_t 
         snprintf(text, size, "it has no other thread that could wake it: a lock taken twice, or a queue into which nobody puts anything");
 }
 
+static void mend_poll(const struct autopsy_process *process, char *text, size_t size)
+{
+    bool listens = process->waits == AUTOPSY_SOCKET;
+
+    for (unsigned i = 0; i < process->on_count; i++)
+        listens |= process->on[i].listens;
+    if (listens)
+        snprintf(text, size, "a server, which ends only when it is told to: start it in the background, and end it when the work is done");
+    else if (process->limit)
+        snprintf(text, size, "it waits for something to happen, or for its own time to be over: who should make it happen?");
+    else
+        snprintf(text, size, "it waits for something to happen: a server, say, which ends only when it is told to");
+}
+
 static void mend_running(const struct autopsy *autopsy, const struct autopsy_process *process, char *text, size_t size)
 {
     const struct autopsy_process *parent = starter(autopsy, process);
@@ -182,7 +196,6 @@ void culprit_mend(const struct autopsy *autopsy, const struct autopsy_process *p
         [AUTOPSY_FILE] = "the file system of that file is slow",
         [AUTOPSY_TTY] = "it waits for somebody to type: answer it, or run it without a question (a --yes option, input from a file)",
         [AUTOPSY_SOCKET] = "whoever should answer does not; there is no network inside, only what runs there",
-        [AUTOPSY_POLL] = "it waits for something to happen: a server, say, which ends only when it is told to",
         [AUTOPSY_SIGNAL] = "it waits for a signal that nobody sends",
         [AUTOPSY_WORKSPACE] = "the workspace's file system does not answer: look at its server",
         [AUTOPSY_STOPPED] = "it is stopped and waits for SIGCONT",
@@ -195,6 +208,8 @@ void culprit_mend(const struct autopsy *autopsy, const struct autopsy_process *p
         mend_sleep(autopsy, process, text, size);
     else if (waits == AUTOPSY_LOCK)
         mend_lock(process, text, size);
+    else if (waits == AUTOPSY_POLL)
+        mend_poll(process, text, size);
     else if (waits == AUTOPSY_RUNNING)
         mend_running(autopsy, process, text, size);
     else if (waits == AUTOPSY_CALLER)

@@ -189,3 +189,33 @@ bool ends_are_open(const struct autopsy *found)
                 return true;
     return false;
 }
+
+static void name_sockets(unsigned table, const char *text, struct autopsy *found)
+{
+    for (unsigned i = 0; i < found->told; i++)
+        for (unsigned j = 0; j < found->process[i].on_count; j++) {
+            struct autopsy_end *end = &found->process[i].on[j];
+            if (end->is == AUTOPSY_IS_SOCKET && !end->address[0])
+                sockets_find(table, text, end->inode, end->address, &end->listens);
+        }
+}
+
+static bool has_unnamed(const struct autopsy *found)
+{
+    for (unsigned i = 0; i < found->told; i++)
+        for (unsigned j = 0; j < found->process[i].on_count; j++)
+            if (found->process[i].on[j].is == AUTOPSY_IS_SOCKET && !found->process[i].on[j].address[0])
+                return true;
+    return false;
+}
+
+void ends_name_sockets(struct crowd *crowd, const struct member *member, struct autopsy *found)
+{
+    char path[16];
+
+    for (unsigned table = 0; table < SOCKETS_TABLES && has_unnamed(found) && !crowd_late(crowd); table++) {
+        snprintf(path, sizeof path, "net/%s", sockets_table(table));
+        if (crowd_read(member->dir, path, crowd->text, sizeof crowd->text) > 0)
+            name_sockets(table, crowd->text, found);
+    }
+}

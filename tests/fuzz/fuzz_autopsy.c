@@ -53,6 +53,11 @@ static void check_lists(const char *text)
         before = at;
     while (autopsy_next_pid(&at) > 0 && at > before);
     MUST(at >= text && at <= text + strlen(text));
+    for (unsigned table = 0; table <= SOCKETS_TABLES; table++) {
+        char name[SOCKETS_TEXT + 1] = "";
+        bool listens;
+        MUST(!sockets_find(table, text, 0, name, &listens) || strlen(name) <= SOCKETS_TEXT);
+    }
     for (at = text, before = NULL; autopsy_next_target(&at) >= 0; before = at)
         MUST(at > text && (!before || at > before) && at <= text + strlen(text));
 }
@@ -76,6 +81,7 @@ static void check_told(const uint8_t *data, size_t size)
     memcpy(process->name, data, size < AUTOPSY_NAME ? size : AUTOPSY_NAME);
     memcpy(process->command, data, size < AUTOPSY_COMMAND ? size : AUTOPSY_COMMAND);
     memcpy(process->channel, data, size < AUTOPSY_CHANNEL ? size : AUTOPSY_CHANNEL);
+    memcpy(process->on[0].address, data, size < SOCKETS_TEXT ? size : SOCKETS_TEXT);
     memcpy(process->on[0].path, data, size < AUTOPSY_PATH ? size : AUTOPSY_PATH);
     process->command_length = (unsigned)(size < AUTOPSY_COMMAND ? size : AUTOPSY_COMMAND);
     process->on_count = 1;

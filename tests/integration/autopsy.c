@@ -108,7 +108,7 @@ static void the_hint_names_whom_to_look_at(void **state)
         {"while sleep 0.1; do :; done", " sleep 0.1 (pid ", "probably in a loop of its parent's"},
         {"mkfifo /tmp/inbox && (sleep 60 > /tmp/inbox &); cat /tmp/inbox", " sleep 60 (pid ", "it only sleeps"},
         {"nc -l -p 3333 & (sleep 60; :) | cat", " sleep 60 (pid ", "it only sleeps"},
-        {"nc -l -p 3333", " nc -l -p 3333 (pid ", "a server"},
+        {"nc -l -p 3333", " nc -l -p 3333 (pid 2): accept of fd 3, a socket that listens on tcp [::]:3333; ", "a server"},
         {"exec ./payload wait room", " ./payload wait room (pid ", "it holds the other end itself"},
         {"exec ./payload wait itself", " ./payload wait itself (pid ", "it has no other thread that could wake it"},
         {"exec 8> /tmp/lock 9> /tmp/lock; flock 8; flock 9", " flock 9 (pid ", "that file's lock"},
@@ -240,6 +240,7 @@ static void every_way_to_wait(void **state)
     CHECK(result, (is(epoll, "on.0.is", "pipe") && is(epoll, "on.1.is", "socket")) ||
                       (is(epoll, "on.0.is", "socket") && is(epoll, "on.1.is", "pipe")));
     CHECK(result, number(result, find(result, "threads", "pipe"), "threads") == 2);
+    CHECK(result, is(find(result, "peer", "socket"), "on.0.address", "unix"));
     const struct reader *room = find(result, "room", "pipe");
     CHECK(result, number(result, room, "on.0.with.0") == number(result, room, "pid")); /* it only waits for itself */
 }

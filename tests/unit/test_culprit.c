@@ -102,6 +102,10 @@ static void others(void **state)
     on(add(2, 1, AUTOPSY_SOCKET, "accept4"), AUTOPSY_IS_SOCKET, false, 0);
     add(3, 1, AUTOPSY_SLEEP, "nanosleep");
     blames(3, "sleep for less");
+    on(add(2, 1, AUTOPSY_POLL, "poll"), AUTOPSY_IS_SOCKET, false, 0)->on[0].listens = true;
+    blames(2, "a server");
+    on(add(2, 1, AUTOPSY_POLL, "epoll_wait"), AUTOPSY_IS_SOCKET, false, 0)->limit = 100 * SECOND;
+    blames(2, "its own time");
     on(on(add(2, 1, AUTOPSY_POLL, "epoll_wait"), AUTOPSY_IS_EVENTFD, false, 0), AUTOPSY_IS_STDIN, false, 0);
     blames(2, "write it and close the pipe");
     on(add(2, 1, AUTOPSY_CALLER, "write"), AUTOPSY_IS_STDOUT, true, 0);
@@ -140,12 +144,12 @@ static void all(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
+    static const struct CMUnitTest tests[] = {
         cmocka_unit_test(pipes),
         cmocka_unit_test(time_and_again),
         cmocka_unit_test(others),
         cmocka_unit_test(all),
     };
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests_name("culprit", tests, NULL, NULL);
 }
