@@ -17,7 +17,7 @@
 enum {
     AUTOPSY_TOLD = 16,     /* processes */
     AUTOPSY_ON = 4,        /* descriptors that one waits on */
-    AUTOPSY_WITH = 4,      /* processes at the other end of a pipe */
+    AUTOPSY_WITH = 4,      /* processes at the other end of a pipe, or that hold a lock */
     AUTOPSY_COMMAND = 256, /* bytes of a command line */
     AUTOPSY_PATH = 128,
     AUTOPSY_NAME = 64,
@@ -55,7 +55,7 @@ struct autopsy_end { /* what it waits on */
     char path[AUTOPSY_PATH + 1]; /* "": it has none, or it cannot be told */
     char address[SOCKETS_TEXT + 1]; /* of a socket, as sockets.h writes it; "" likewise */
     bool listens;                   /* and it waits for others to connect */
-    uint64_t with[AUTOPSY_WITH]; /* who holds the other end of a pipe, as seen inside */
+    uint64_t with[AUTOPSY_WITH]; /* who holds the other end of a pipe, or the lock, as seen inside */
     unsigned with_count;
 };
 

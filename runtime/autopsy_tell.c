@@ -145,17 +145,19 @@ static void add_bytes(struct line *line, const char *bytes)
 
 static void add_holders(struct line *line, const struct autopsy_process *process, const struct autopsy_end *end)
 {
+    bool lock = process->waits == AUTOPSY_LOCK;
     unsigned own = 0, shown = 0;
 
     for (unsigned i = 0; i < end->with_count && i < AUTOPSY_WITH; i++)
         own += end->with[i] == process->pid;
     if (own && end->with_count == 1) {
-        add(line, ", of which only it has the %s end", end->writes ? "reading" : "writing");
+        add(line, lock ? ", which it holds itself" : ", of which only it has the %s end", end->writes ? "reading" : "writing");
         return;
     }
     for (unsigned i = 0; i < end->with_count && i < AUTOPSY_WITH; i++)
         if (end->with[i] != process->pid)
-            add(line, "%s%llu", shown++ ? ", " : end->writes ? ", read by pid " : ", written by pid ", (unsigned long long)end->with[i]);
+            add(line, "%s%llu", shown++ ? ", " : lock ? ", held by pid " : end->writes ? ", read by pid " : ", written by pid ",
+                (unsigned long long)end->with[i]);
 }
 
 /* "fd 0, an empty pipe"; waiting: for this one alone. */

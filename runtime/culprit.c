@@ -145,10 +145,24 @@ static void mend_sleep(const struct autopsy *autopsy, const struct autopsy_proce
         snprintf(text, size, "it only sleeps: sleep for less, or raise --timeout");
 }
 
+static void mend_file_lock(const struct autopsy_process *process, char *text, size_t size)
+{
+    const struct autopsy_end *end = &process->on[0];
+
+    if (end->with_count == 1 && end->with[0] == process->pid)
+        snprintf(text, size, "it waits for itself, the lock being taken through another descriptor: take it once, or give it back first");
+    else if (end->with_count)
+        snprintf(text, size, "look at what pid %llu does, which does not give the lock back", (unsigned long long)end->with[0]);
+    else if (autopsy_in_workspace(end->path))
+        snprintf(text, size, "nobody in here was seen to hold that lock: does another run with the same workspace, or somebody outside?");
+    else
+        snprintf(text, size, "somebody holds that file's lock and does not give it back: end him, or use another file");
+}
+
 static void mend_lock(const struct autopsy_process *process, char *text, size_t size)
 {
     if (process->on_count)
-        snprintf(text, size, "somebody holds that file's lock and does not give it back: end him, or use another file");
+        mend_file_lock(process, text, size);
     else if (!process->private)
         snprintf(text, size, "somebody holds a lock and does not give it back, perhaps another process: a deadlock?");
     else if (process->threads > 1)

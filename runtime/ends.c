@@ -142,28 +142,54 @@ void ends_resolve(struct crowd *crowd, struct member *member, const struct autop
         add_descriptor(crowd, member, (int)call->args[row->fd], row->writes, seen);
 }
 
-/* ---- who holds the other end ---- */
+/* ---- who holds the other end, or the lock ---- */
 
-static bool is_other_end(const struct autopsy_end *end, const char *link, mode_t mode)
+struct holding { /* one descriptor of a process */
+    const struct member *member;
+    const char *name; /* its number */
+    const char *link;
+    mode_t mode; /* of the link, which is that of the descriptor, proc(5) */
+};
+
+static bool is_lock(const struct autopsy_process *process, const struct autopsy_end *end)
+{
+    return process->waits == AUTOPSY_LOCK && end->is == AUTOPSY_IS_FILE;
+}
+
+/* fdinfo says which locks were taken by it. */
+static bool has_lock(const struct holding *holding, const struct autopsy_end *end)
+{
+    char path[32], text[1024];
+
+    if (strlen(holding->link) >= AUTOPSY_PATH || strcmp(holding->link, end->path) != 0)
+        return false;
+    snprintf(path, sizeof path, "fdinfo/%.10s", holding->name);
+    return crowd_read(holding->member->dir, path, text, sizeof text) > 0 && strstr(text, "\nlock:");
+}
+
+static bool is_other_end(const struct holding *holding, const struct autopsy_end *end)
 {
     uint64_t inode = 0;
 
-    if (!(mode & (end->writes ? S_IRUSR : S_IWUSR))) /* the mode of the link is that of the descriptor, proc(5) */
+    if (!(holding->mode & (end->writes ? S_IRUSR : S_IWUSR)))
         return false;
     if (end->is == AUTOPSY_IS_PIPE)
-        return autopsy_kind(link, 0, 0, &inode) == AUTOPSY_IS_PIPE && inode == end->inode;
-    return end->is == AUTOPSY_IS_FIFO && end->fd >= 0 && strlen(link) < AUTOPSY_PATH && !strcmp(link, end->path);
+        return autopsy_kind(holding->link, 0, 0, &inode) == AUTOPSY_IS_PIPE && inode == end->inode;
+    return end->is == AUTOPSY_IS_FIFO && end->fd >= 0 && strlen(holding->link) < AUTOPSY_PATH && !strcmp(holding->link, end->path);
 }
 
-static void match(const struct member *member, const char *link, mode_t mode, struct autopsy *found)
+static void match(const struct holding *holding, struct autopsy *found)
 {
+    uint64_t inner = holding->member->status.inner;
+
     for (unsigned i = 0; i < found->told; i++) {
         struct autopsy_process *process = &found->process[i];
         for (unsigned j = 0; j < process->on_count; j++) {
             struct autopsy_end *end = &process->on[j];
-            bool known = end->with_count && end->with[end->with_count - 1] == member->status.inner;
-            if (!known && end->with_count < AUTOPSY_WITH && is_other_end(end, link, mode))
-                end->with[end->with_count++] = member->status.inner;
+            if (end->with_count == AUTOPSY_WITH || (end->with_count && end->with[end->with_count - 1] == inner))
+                continue;
+            if (is_lock(process, end) ? has_lock(holding, end) : is_other_end(holding, end))
+                end->with[end->with_count++] = inner;
         }
     }
 }
@@ -173,20 +199,24 @@ void ends_match(const struct crowd *crowd, const struct member *member, struct a
     char link[AUTOPSY_PATH + 1];
     SYS_CLOSES int fds = SYS_AGAIN(openat(member->dir, "fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     struct sys_names names = {.dir = fds};
-    const char *name;
+    struct holding holding = {.member = member, .link = link};
     struct stat file;
 
-    for (int i = 0; fds >= 0 && i < DESCRIPTORS && sys_next_name(&names, &name) > 0 && !crowd_late(crowd); i++)
-        if (crowd_link(fds, name, link, sizeof link) && fstatat(fds, name, &file, AT_SYMLINK_NOFOLLOW) == 0)
-            match(member, link, file.st_mode, found);
+    for (int i = 0; fds >= 0 && i < DESCRIPTORS && sys_next_name(&names, &holding.name) > 0 && !crowd_late(crowd); i++)
+        if (crowd_link(fds, holding.name, link, sizeof link) && fstatat(fds, holding.name, &file, AT_SYMLINK_NOFOLLOW) == 0) {
+            holding.mode = file.st_mode;
+            match(&holding, found);
+        }
 }
 
 bool ends_are_open(const struct autopsy *found)
 {
     for (unsigned i = 0; i < found->told; i++)
-        for (unsigned j = 0; j < found->process[i].on_count; j++)
-            if (found->process[i].on[j].is == AUTOPSY_IS_PIPE || found->process[i].on[j].is == AUTOPSY_IS_FIFO)
+        for (unsigned j = 0; j < found->process[i].on_count; j++) {
+            const struct autopsy_end *end = &found->process[i].on[j];
+            if (end->is == AUTOPSY_IS_PIPE || end->is == AUTOPSY_IS_FIFO || is_lock(&found->process[i], end))
                 return true;
+        }
     return false;
 }
 

@@ -111,7 +111,7 @@ static void the_hint_names_whom_to_look_at(void **state)
         {"nc -l -p 3333", " nc -l -p 3333 (pid 2): accept of fd 3, a socket that listens on tcp [::]:3333; ", "a server"},
         {"exec ./payload wait room", " ./payload wait room (pid ", "it holds the other end itself"},
         {"exec ./payload wait itself", " ./payload wait itself (pid ", "it has no other thread that could wake it"},
-        {"exec 8> /tmp/lock 9> /tmp/lock; flock 8; flock 9", " flock 9 (pid ", "that file's lock"},
+        {"exec 8> /tmp/lock 9> /tmp/lock; flock 8; flock 9", " flock of fd 9, /tmp/lock, which it holds itself; ", "through another descriptor"},
     };
 
     (void)state;

@@ -120,7 +120,13 @@ static void others(void **state)
     add(2, 1, AUTOPSY_LOCK, "futex");
     blames(2, "perhaps another process");
     on(add(2, 1, AUTOPSY_LOCK, "flock"), AUTOPSY_IS_FILE, true, 0);
-    blames(2, "that file's lock");
+    blames(2, "somebody holds that file's lock");
+    on(add(2, 1, AUTOPSY_LOCK, "flock"), AUTOPSY_IS_FILE, true, 2);
+    blames(2, "waits for itself");
+    on(add(2, 1, AUTOPSY_LOCK, "fcntl"), AUTOPSY_IS_FILE, true, 9);
+    blames(2, "what pid 9 does");
+    strcpy(on(add(2, 1, AUTOPSY_LOCK, "flock"), AUTOPSY_IS_FILE, true, 0)->on[0].path, "/workspace/.lock");
+    blames(2, "another run with the same workspace");
     add(2, 1, AUTOPSY_STOPPED, "")->state = 't';
     blames(2, "traces it");
     add(2, 1, AUTOPSY_STOPPED, "")->state = 'T';
