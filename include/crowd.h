@@ -20,7 +20,7 @@ struct member { /* one process */
     bool held;   /* a helper has waited there: only what takes no lock is read */
     struct autopsy_status status;
     uint64_t args_begin, args_end;
-    int memory; /* -1: not opened, -2: refused */
+    int memory; /* -1: not opened, -2: refused, or of a process whose memory nobody is to wait for */
 };
 
 struct crowd_held { /* where helpers have waited */
@@ -35,7 +35,8 @@ struct crowd {
     const uint64_t *streams; /* inodes of the whole run's pipes 0, 1 and 2 */
     bool may_block;      /* the workspace has a server */
     bool root_may_block; /* the rootfs too */
-    struct crowd_held held;
+    struct crowd_held held; /* of these only what takes no lock is read */
+    struct crowd_held dumb; /* and of these no memory */
     /* found */
     unsigned processes; /* that there are, whether there is room for them or not */
     unsigned count;

@@ -14,7 +14,7 @@ bool ends_are_open(const struct autopsy *found);
 /* Writes member down wherever it holds the other end, or the lock, of what somebody waits on. */
 void ends_match(const struct crowd *crowd, const struct member *member, struct autopsy *found);
 
-/* Says which sockets those are that somebody waits on, by the tables of the network that member, and so everybody, is in. */
-void ends_name_sockets(struct crowd *crowd, const struct member *member, struct autopsy *found);
+/* Says which sockets those are that somebody waits on, by the tables of the network, which is the same for all. Takes no lock of theirs. */
+void ends_name_sockets(struct crowd *crowd, struct autopsy *found);
 
 #endif

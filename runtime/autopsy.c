@@ -28,17 +28,20 @@
 #define NEXT_WITHIN (20 * MS)
 #define TO_END (5 * MS)        /* that a helper has left when he begins nothing new */
 
-enum { THREADS = 32 };
+enum { THREADS = 32, HELPERS = 1 + 2 * CROWD_HELD };
 
-struct notes { /* shared: what the helpers leave behind */
+enum doing { OBSERVE, MATCH, COMMAND }; /* COMMAND: its memory alone is read */
+
+struct notes { /* shared: what a helper leaves behind */
     struct autopsy found;
-    pid_t at; /* whom a helper is reading of what may wait */
+    volatile pid_t at; /* whom it is reading of what may wait */
+    volatile enum doing doing;
 };
 
 struct job {
     const struct autopsy_subject *subject;
-    struct notes *notes;
-    struct crowd_held held;
+    struct notes *notes; /* of the helper that is at work */
+    struct crowd_held held, dumb; /* where others have waited: for whatever it was, and for its memory alone */
     uint64_t by;
 };
 
@@ -182,7 +185,6 @@ static void read_times(struct member *member, struct autopsy_process *to)
     member->args_end = stat.args_end;
 }
 
-/* What may wait. Its parts are given at once, each when it is known. */
 static void examine(struct crowd *crowd, struct member *member, struct autopsy_process *to)
 {
     struct autopsy_process seen = *to;
@@ -193,9 +195,6 @@ static void examine(struct crowd *crowd, struct member *member, struct autopsy_p
     else
         observe(crowd, member, member->dir, &seen);
     *to = seen;
-    if (autopsy_calm(&seen))
-        read_command(crowd, member, to);
-    sys_close(&member->memory);
 }
 
 /* ---- all of them ---- */
@@ -210,15 +209,36 @@ static void prepare(struct crowd *crowd, const struct job *job)
     crowd->may_block = workspace && workspace->may_block;
     crowd->root_may_block = rootfs && rootfs->may_block;
     crowd->held = job->held;
+    crowd->dumb = job->dumb;
 }
 
-/* In the helper. */
+/* What may wait. */
+static void step(struct crowd *crowd, struct notes *notes, unsigned who, enum doing doing)
+{
+    struct member *member = &crowd->members[who];
+    struct autopsy_process *to = &notes->found.process[who]; /* where it is told of */
+
+    if (member->held || crowd_late(crowd))
+        return;
+    notes->doing = doing;
+    notes->at = member->pid;
+    if (doing == OBSERVE)
+        examine(crowd, member, to);
+    else if (doing == COMMAND && autopsy_calm(to))
+        read_command(crowd, member, to);
+    else if (doing == MATCH)
+        ends_match(crowd, member, &notes->found);
+    notes->at = 0;
+}
+
+/* In the helper. Who cannot be woken comes last, and so does the memory of those that compute: other threads of theirs may want its lock
+ * all the time. */
 static int look_at_all(void *data, void *answer)
 {
     static struct crowd crowd; /* of the helper's own memory, and touched by nobody else */
     const struct job *job = data;
-    struct autopsy *found = &job->notes->found;
-    volatile pid_t *at = &job->notes->at;
+    struct notes *notes = job->notes;
+    struct autopsy *found = &notes->found;
 
     (void)answer;
     prepare(&crowd, job);
@@ -228,26 +248,19 @@ static int look_at_all(void *data, void *answer)
     for (unsigned i = 0; i < told; i++)
         introduce(&crowd, &crowd.members[i], &found->process[i]);
     found->told = told;
-    for (int last = 0; last < 2; last++) /* who cannot be woken comes last */
-        for (unsigned i = 0; i < told && !crowd_late(&crowd); i++) {
-            if (crowd.members[i].held || (crowd.members[i].status.state == 'D') != last)
-                continue;
-            *at = crowd.members[i].pid;
-            examine(&crowd, &crowd.members[i], &found->process[i]);
-            *at = 0;
-        }
-    bool named = false;
-    for (unsigned i = 0; i < crowd.count && !crowd_late(&crowd); i++) {
-        if (crowd.members[i].held)
-            continue;
-        *at = crowd.members[i].pid;
-        if (!named)
-            ends_name_sockets(&crowd, &crowd.members[i], found);
-        if (ends_are_open(found))
-            ends_match(&crowd, &crowd.members[i], found);
-        *at = 0;
-        named = true;
-    }
+    for (int last = 0; last < 2; last++)
+        for (unsigned i = 0; i < told; i++)
+            if ((crowd.members[i].status.state == 'D') == last)
+                step(&crowd, notes, i, OBSERVE);
+    for (unsigned i = 0; i < told; i++)
+        if (found->process[i].state != 'R')
+            step(&crowd, notes, i, COMMAND);
+    ends_name_sockets(&crowd, found);
+    for (unsigned i = 0; i < crowd.count && ends_are_open(found); i++)
+        step(&crowd, notes, i, MATCH);
+    for (unsigned i = 0; i < told; i++)
+        if (found->process[i].state == 'R')
+            step(&crowd, notes, i, COMMAND);
     found->complete = !crowd_late(&crowd);
     return -1;
 }
@@ -272,25 +285,37 @@ static struct autopsy *take_over(const struct autopsy *shared)
     return own;
 }
 
-/* Helper after helper, as long as each finds itself waiting and time is left. */
-static void look_again(struct job *job, const struct autopsy_subject *subject, uint64_t by, struct helper_left *left)
+/* Writes down where a helper has waited; false: it was nowhere that another one could pass over. */
+static bool pass_over(struct job *job)
 {
+    struct crowd_held *list = job->notes->doing == COMMAND ? &job->dumb : &job->held;
+    pid_t at = job->notes->at;
+
+    if (at <= 0 || list->count == CROWD_HELD || crowd_holds(list, at))
+        return false;
+    list->pids[list->count++] = at;
+    return true;
+}
+
+/* Helper after helper, as long as each finds itself waiting and time is left. Gives the last of their notes in which there is something. */
+static const struct autopsy *look_again(struct job *job, const struct autopsy_subject *subject, uint64_t by, struct helper_left *left)
+{
+    const struct autopsy *found = NULL;
     uint64_t within = FIRST_WITHIN;
     char unused = 0;
     int fd;
 
-    for (;;) {
-        uint64_t now = sys_now();
+    for (struct notes *end = job->notes + HELPERS; job->notes < end; job->notes++) {
         const struct helper_task task = {.work = look_at_all, .data = job, .keep = subject->cgroup->leaf, .stop = -1, .by = by,
-                                         .held_by = now + within, .answer = &unused, .size = sizeof unused};
-        memset(job->notes, 0, sizeof *job->notes);
+                                         .held_by = sys_now() + within, .answer = &unused, .size = sizeof unused};
         helper_run(&task, &fd, left);
-        pid_t at = job->notes->at;
-        if (!left->held || left->pid || at <= 0 || job->held.count == CROWD_HELD || crowd_holds(&job->held, at) || sys_now() >= by)
-            return;
-        job->held.pids[job->held.count++] = at;
+        if (job->notes->found.told)
+            found = &job->notes->found;
+        if (!left->held || left->pid || sys_now() >= by || !pass_over(job))
+            break;
         within = NEXT_WITHIN;
     }
+    return found;
 }
 
 struct autopsy *autopsy_take(const struct autopsy_subject *subject)
@@ -298,16 +323,17 @@ struct autopsy *autopsy_take(const struct autopsy_subject *subject)
     uint64_t begun = sys_now();
     struct autopsy *own = NULL;
     struct helper_left left = {0};
-    struct notes *notes = mmap(NULL, sizeof *notes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    size_t size = HELPERS * sizeof(struct notes); /* of which nothing is there until it is written to */
+    struct notes *notes = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
     if (notes == MAP_FAILED)
         return NULL;
     struct job job = {.subject = subject, .notes = notes, .by = begun + WITHIN - TO_END};
-    look_again(&job, subject, begun + WITHIN, &left);
-    if (notes->found.told && (own = take_over(&notes->found))) {
+    const struct autopsy *found = look_again(&job, subject, begun + WITHIN, &left);
+    if (found && (own = take_over(found))) {
         own->took = sys_now() - begun;
         own->left = left.pid;
     }
-    munmap(notes, sizeof *notes);
+    munmap(notes, size);
     return own;
 }

@@ -64,7 +64,7 @@ static void meet(struct crowd *crowd, pid_t pid)
     if (crowd->count == CROWD_MOST || crowd_late(crowd))
         return;
     snprintf(path, sizeof path, "/proc/%d", pid);
-    *member = (struct member){.pid = pid, .memory = -1, .held = crowd_holds(&crowd->held, pid),
+    *member = (struct member){.pid = pid, .memory = crowd_holds(&crowd->dumb, pid) ? -2 : -1, .held = crowd_holds(&crowd->held, pid),
                               .dir = SYS_AGAIN(open(path, O_PATH | O_DIRECTORY | O_CLOEXEC))};
     crowd->count += member->dir >= 0;
 }
@@ -144,6 +144,8 @@ uint64_t crowd_inner(const struct crowd *crowd, uint64_t pid)
 
 size_t crowd_peek(struct crowd *crowd, struct member *member, uint64_t address, void *bytes, size_t size)
 {
+    if (member->memory == -2)
+        return 0;
     if (crowd->may_block || crowd->root_may_block) {
         bool known = crowd_read(member->dir, "maps", crowd->text, sizeof crowd->text) > 0;
         uint64_t sound = known ? autopsy_at_hand(crowd->text, address, crowd->root_may_block) : 0;

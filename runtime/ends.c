@@ -239,13 +239,18 @@ static bool has_unnamed(const struct autopsy *found)
     return false;
 }
 
-void ends_name_sockets(struct crowd *crowd, const struct member *member, struct autopsy *found)
+void ends_name_sockets(struct crowd *crowd, struct autopsy *found)
 {
     char path[16];
+    unsigned who = 0;
 
+    while (who < crowd->count && (crowd->members[who].held || crowd->members[who].status.state == 'Z'))
+        who++;
+    if (who == crowd->count)
+        return;
     for (unsigned table = 0; table < SOCKETS_TABLES && has_unnamed(found) && !crowd_late(crowd); table++) {
         snprintf(path, sizeof path, "net/%s", sockets_table(table));
-        if (crowd_read(member->dir, path, crowd->text, sizeof crowd->text) > 0)
+        if (crowd_read(crowd->members[who].dir, path, crowd->text, sizeof crowd->text) > 0)
             name_sockets(table, crowd->text, found);
     }
 }
