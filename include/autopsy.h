@@ -23,6 +23,7 @@ enum {
     AUTOPSY_NAME = 64,
     AUTOPSY_CHANNEL = 48,
     AUTOPSY_POLLED = 8,    /* entries of a poll(2) that are looked at */
+    AUTOPSY_THREADS = 64,  /* of a process, likewise; of more only those that do not sleep */
 };
 
 /* What it waits for, in a word. */

@@ -28,7 +28,7 @@
 #define NEXT_WITHIN (20 * MS)
 #define TO_END (5 * MS)        /* that a helper has left when he begins nothing new */
 
-enum { THREADS = 32, HELPERS = 1 + 2 * CROWD_HELD };
+enum { GLANCES = 1024, HELPERS = 1 + 2 * CROWD_HELD };
 
 enum doing { OBSERVE, MATCH, COMMAND }; /* COMMAND: its memory alone is read */
 
@@ -144,6 +144,14 @@ static void observe(struct crowd *crowd, struct member *member, int dir, struct 
         seen->on[0].is = AUTOPSY_IS_FIFO;
 }
 
+static bool sleeps(int dir)
+{
+    struct autopsy_stat stat;
+    char text[1024];
+
+    return sys_read_file(dir, "stat", text, sizeof text) <= 0 || !autopsy_stat(text, &stat) || stat.state == 'S';
+}
+
 /* Of its threads the one that tells most. */
 static void observe_threads(struct crowd *crowd, struct member *member, struct autopsy_process *to)
 {
@@ -153,9 +161,9 @@ static void observe_threads(struct crowd *crowd, struct member *member, struct a
     const char *name;
     bool any = false;
 
-    for (int i = 0; task >= 0 && i < THREADS && sys_next_name(&names, &name) > 0 && !crowd_late(crowd); i++) {
+    for (int i = 0; task >= 0 && i < GLANCES && sys_next_name(&names, &name) > 0 && !crowd_late(crowd); i++) {
         SYS_CLOSES int dir = SYS_AGAIN(openat(task, name, O_PATH | O_DIRECTORY | O_CLOEXEC));
-        if (dir < 0)
+        if (dir < 0 || (i >= AUTOPSY_THREADS && sleeps(dir)))
             continue;
         observe(crowd, member, dir, &seen);
         if (!any || autopsy_rank(seen.waits) > autopsy_rank(best.waits))

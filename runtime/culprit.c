@@ -165,6 +165,8 @@ static void mend_lock(const struct autopsy_process *process, char *text, size_t 
         mend_file_lock(process, text, size);
     else if (!process->private)
         snprintf(text, size, "somebody holds a lock and does not give it back, perhaps another process: a deadlock?");
+    else if (process->threads > AUTOPSY_THREADS)
+        snprintf(text, size, "its threads wait for locks: a deadlock among them, or a queue into which nobody puts anything?");
     else if (process->threads > 1)
         snprintf(text, size, "all of its %llu threads wait for one another: a deadlock, or a queue into which nobody puts anything",
                  (unsigned long long)process->threads);

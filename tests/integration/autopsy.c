@@ -55,7 +55,7 @@ static const struct result *timed_out(const char *processors, double timeout, co
     const struct result *result = NULL;
 
     for (int i = 0; i < TRIES; i++) {
-        result = RUN(HOW(.workspace = workspace_make()), "--timeout", text_format("%.1fs", timeout), "--kill-after", "100ms", "--cpus", processors, "--", "sh", "-c", script);
+        result = RUN(HOW(.workspace = workspace_make()), "--timeout", text_format("%.1fs", timeout), "--kill-after", "100ms", "--cpus", processors, "--pids", "150", "--", "sh", "-c", script);
         CHECK_ENDED(result, "timeout", 124);
         CHECK(result, result->seconds < timeout + 0.1 + 2);
         if (!record_null(result, "autopsy") && record_true(result, "autopsy.complete"))
@@ -278,6 +278,14 @@ static void many_processes_are_counted_and_some_told(void **state)
     CHECK(result, is(told(result), "name", "sh") && number(result, told(result), "pid") == 2); /* the command itself is there always */
 }
 
+static void one_busy_thread_of_many(void **state)
+{
+    const struct result *result = timed_out("1", 1.5, "exec ./payload wait many");
+
+    (void)state;
+    CHECK(result, number(result, find(result, "many", "running"), "threads") == 101);
+}
+
 static void others_have_none(void **state)
 {
     const struct result *result = BIVY("--", "true");
@@ -316,6 +324,7 @@ int main(int argc, char **argv)
         TEST(every_way_to_wait),
         TEST(names_of_strangers),
         TEST(many_processes_are_counted_and_some_told),
+        TEST(one_busy_thread_of_many),
         TEST(others_have_none),
         TEST(the_answer_comes_in_time),
     };

@@ -117,6 +117,9 @@ static void others(void **state)
     add(2, 1, AUTOPSY_LOCK, "futex")->private = true;
     found.process[0].threads = 3;
     blames(2, "all of its 3 threads");
+    add(2, 1, AUTOPSY_LOCK, "futex")->private = true; /* not all of them were looked at */
+    found.process[0].threads = 500;
+    blames(2, "its threads wait for locks");
     add(2, 1, AUTOPSY_LOCK, "futex");
     blames(2, "perhaps another process");
     on(add(2, 1, AUTOPSY_LOCK, "flock"), AUTOPSY_IS_FILE, true, 0);
