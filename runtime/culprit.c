@@ -195,6 +195,9 @@ static void mend_running(const struct autopsy *autopsy, const struct autopsy_pro
     if (parent)
         snprintf(text, size, "pid %llu has only just started it: if that starts programs in a loop, look for why it does not end; if not, "
                  "raise --timeout or --cpus", (unsigned long long)parent->pid);
+    else if (process->timed && process->cpu < process->age / 5)
+        snprintf(text, size, "it was ready to run, and has had little of a processor so far: is the host busy, does --cpus hold it back, or "
+                 "is it a loop that mostly sleeps?");
     else
         snprintf(text, size, "it computes: if it should, raise --timeout or --cpus; if not, look for a loop without an end");
 }

@@ -55,7 +55,8 @@ static const struct result *timed_out(const char *processors, double timeout, co
     const struct result *result = NULL;
 
     for (int i = 0; i < TRIES; i++) {
-        result = RUN(HOW(.workspace = workspace_make()), "--timeout", text_format("%.1fs", timeout), "--kill-after", "100ms", "--cpus", processors, "--pids", "150", "--", "sh", "-c", script);
+        result = RUN(HOW(.workspace = workspace_make()), "--timeout", text_format("%.1fs", timeout), "--kill-after", "100ms", "--cpus", processors,
+                     "--pids", "150", "--", "sh", "-c", script);
         CHECK_ENDED(result, "timeout", 124);
         CHECK(result, result->seconds < timeout + 0.1 + 2);
         if (!record_null(result, "autopsy") && record_true(result, "autopsy.complete"))

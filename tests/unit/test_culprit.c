@@ -87,8 +87,10 @@ static void time_and_again(void **state)
     add(2, 1, AUTOPSY_CHILD, "wait4");
     add(99, 2, AUTOPSY_RUNNING, "")->age = SECOND / 1000;
     blames(99, "pid 2 has only just started it");
-    add(2, 1, AUTOPSY_RUNNING, "");
+    add(2, 1, AUTOPSY_RUNNING, "")->cpu = 4 * SECOND;
     blames(2, "a loop without an end");
+    add(2, 1, AUTOPSY_RUNNING, "")->cpu = SECOND;
+    blames(2, "is the host busy");
 }
 
 static void others(void **state)
