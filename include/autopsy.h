@@ -12,16 +12,18 @@
 #include "cgroup.h"
 #include "json.h"
 #include "plan.h"
+#include "sockets.h"
 
 enum {
     AUTOPSY_TOLD = 16,     /* processes */
     AUTOPSY_ON = 4,        /* descriptors that one waits on */
-    AUTOPSY_WITH = 4,      /* processes at the other end of a pipe */
+    AUTOPSY_WITH = 4,      /* processes at the other end of a pipe, or that hold a lock */
     AUTOPSY_COMMAND = 256, /* bytes of a command line */
     AUTOPSY_PATH = 128,
     AUTOPSY_NAME = 64,
     AUTOPSY_CHANNEL = 48,
     AUTOPSY_POLLED = 8,    /* entries of a poll(2) that are looked at */
+    AUTOPSY_THREADS = 64,  /* of a process, likewise; of more only those that do not sleep */
 };
 
 /* What it waits for, in a word. */
@@ -50,9 +52,11 @@ struct autopsy_end { /* what it waits on */
     int fd; /* -1: a path only */
     enum autopsy_kind is;
     bool writes;
-    uint64_t inode; /* of a pipe */
+    uint64_t inode; /* of a pipe or a socket */
     char path[AUTOPSY_PATH + 1]; /* "": it has none, or it cannot be told */
-    uint64_t with[AUTOPSY_WITH]; /* who holds the other end of a pipe, as seen inside */
+    char address[SOCKETS_TEXT + 1]; /* of a socket, as sockets.h writes it; "" likewise */
+    bool listens;                   /* and it waits for others to connect */
+    uint64_t with[AUTOPSY_WITH]; /* who holds the other end of a pipe, or the lock, as seen inside */
     unsigned with_count;
 };
 
@@ -68,6 +72,9 @@ struct autopsy_process {
     char call[32]; /* system call: "", it is in none or it cannot be told */
     struct autopsy_end on[AUTOPSY_ON];
     unsigned on_count;
+    uint64_t limit; /* ns that the call would wait at the most; 0: for ever, or it cannot be told */
+    bool rest;      /* limit is what was left of it then, the call having been given a time of day */
+    bool private;   /* a lock that only threads of the same process can give back */
     char channel[AUTOPSY_CHANNEL + 1]; /* function of the kernel: "" likewise */
     bool timed;        /* cpu and age can be told */
     uint64_t cpu, age; /* ns */
@@ -99,8 +106,9 @@ struct autopsy *autopsy_take(const struct autopsy_subject *subject);
 /* The key "autopsy". NULL: null. */
 void autopsy_write(struct json *json, const struct autopsy *autopsy);
 
-/* "cat (pid 7): read of fd 0, an empty pipe; 0.00 s of CPU in 29.9 s": one line without its end, of plain text, cut to fit. */
-void autopsy_line(const struct autopsy_process *process, char *text, size_t size);
+/* "cat log (pid 7): read of fd 0, an empty pipe; 0.00 s of CPU in 29.9 s": one line without its end, of plain text, cut to fit. whole: with
+ * "state S in pipe_read" behind it. */
+void autopsy_line(const struct autopsy_process *process, bool whole, char *text, size_t size);
 
 const char *autopsy_wait_name(enum autopsy_wait wait);
 const char *autopsy_kind_name(enum autopsy_kind kind); /* NULL: unknown */
@@ -134,13 +142,16 @@ bool autopsy_call(const char *text, struct autopsy_call *call);
 pid_t autopsy_next_pid(const char **at);
 /* The next descriptor in the fdinfo of an eventpoll, and *at behind it; -1: no more. */
 int autopsy_next_target(const char **at);
-/* What the link of a descriptor names, mode as stat(2) gives it for what is a path. *inode is written for a pipe. */
+/* What the link of a descriptor names, mode as stat(2) gives it for what is a path. *inode is written for a pipe and for a
+ * socket. */
 enum autopsy_kind autopsy_kind(const char *link, mode_t mode, dev_t device, uint64_t *inode);
 /* How many bytes from address on are memory of no file of the workspace, and, with none, of no file at all; from the text of maps. */
 uint64_t autopsy_at_hand(const char *maps, uint64_t address, bool none);
 
 /* A system call's name, or NULL. */
 const char *autopsy_call_name(int number);
+
+/* --- Pure (autopsy_judge.c): what a thread waits for, from what was read of it. --- */
 
 /* How the arguments of a call that may wait are to be read. Positions; -1: there is none. */
 enum autopsy_act { ACT_FD, ACT_PATH, ACT_POLL, ACT_SELECT, ACT_EPOLL, ACT_CHILD, ACT_SLEEP, ACT_LOCK, ACT_SIGNAL };
@@ -152,16 +163,25 @@ struct autopsy_row {
 };
 const struct autopsy_row *autopsy_row(const char *name); /* NULL: none that is known to wait */
 
+/* Which argument of a call says how long it may wait, and how. NULL: none does, or it cannot be told from there. */
+enum autopsy_form { FORM_MS, FORM_TIMESPEC, FORM_TIMEVAL, FORM_CLOCK /* a timespec, and by the flags a time of day */ };
+struct autopsy_limit {
+    const char *name;
+    int arg;
+    enum autopsy_form form;
+};
+const struct autopsy_limit *autopsy_limit(const char *name);
+
 /* Is path, as the sandbox has it, in the workspace? */
 bool autopsy_in_workspace(const char *path);
 /* Does a wait channel belong to a file system with a server? */
 bool autopsy_asks_server(const char *channel);
 
+/* Nothing of it holds its memory's lock, as far as can be told. */
+bool autopsy_calm(const struct autopsy_process *seen);
+
 /* From what is known of one thread: what it waits for. may_block: the workspace has a server. */
 enum autopsy_wait autopsy_judge(const struct autopsy_process *seen, bool may_block);
-/* Of two processes of a run that took too long the one with the larger number says more about why: who computes or waits for something
- * that is not another process of it. */
-unsigned autopsy_telling(enum autopsy_wait wait);
 /* Of two threads of a process the one with the larger rank tells more. */
 unsigned autopsy_rank(enum autopsy_wait wait);
 

@@ -8,6 +8,8 @@
 
 #define MS ((uint64_t)1000000)
 
+enum { SHOWN = 60 }; /* bytes of a command line */
+
 const char *autopsy_wait_name(enum autopsy_wait wait)
 {
     static const char *const names[AUTOPSY_WAITS] = {
@@ -65,6 +67,8 @@ static void write_end(struct json *json, const struct autopsy_end *end)
     json_known(json, "fd", end->fd >= 0, (uint64_t)end->fd);
     json_string(json, "is", autopsy_kind_name(end->is));
     write_bytes(json, "path", end->path);
+    write_bytes(json, "address", end->address);
+    json_bool(json, "listens", end->listens);
     json_open(json, "with", '[');
     for (unsigned i = 0; i < end->with_count && i < AUTOPSY_WITH; i++)
         json_number(json, NULL, end->with[i]);
@@ -88,6 +92,7 @@ static void write_process(struct json *json, const struct autopsy_process *proce
     for (unsigned i = 0; i < process->on_count && i < AUTOPSY_ON; i++)
         write_end(json, &process->on[i]);
     json_close(json, ']');
+    json_known_ms(json, "limit_ms", process->limit != 0, process->limit);
     write_bytes(json, "channel", process->channel);
     json_known_ms(json, "cpu_ms", process->timed, process->cpu);
     json_known_ms(json, "age_ms", process->timed, process->age);
@@ -140,17 +145,19 @@ static void add_bytes(struct line *line, const char *bytes)
 
 static void add_holders(struct line *line, const struct autopsy_process *process, const struct autopsy_end *end)
 {
+    bool lock = process->waits == AUTOPSY_LOCK;
     unsigned own = 0, shown = 0;
 
     for (unsigned i = 0; i < end->with_count && i < AUTOPSY_WITH; i++)
         own += end->with[i] == process->pid;
     if (own && end->with_count == 1) {
-        add(line, ", of which only it has the %s end", end->writes ? "reading" : "writing");
+        add(line, lock ? ", which it holds itself" : ", of which only it has the %s end", end->writes ? "reading" : "writing");
         return;
     }
     for (unsigned i = 0; i < end->with_count && i < AUTOPSY_WITH; i++)
         if (end->with[i] != process->pid)
-            add(line, "%s%llu", shown++ ? ", " : end->writes ? ", read by pid " : ", written by pid ", (unsigned long long)end->with[i]);
+            add(line, "%s%llu", shown++ ? ", " : lock ? ", held by pid " : end->writes ? ", read by pid " : ", written by pid ",
+                (unsigned long long)end->with[i]);
 }
 
 /* "fd 0, an empty pipe"; waiting: for this one alone. */
@@ -172,10 +179,33 @@ static void add_end(struct line *line, const struct autopsy_process *process, co
     if (name && end->is != AUTOPSY_IS_OTHER && !(end->path[0] && (end->is == AUTOPSY_IS_FILE || end->is == AUTOPSY_IS_DEVICE)))
         add(line, ", %s%s%s", brims && end->fd >= 0 ? (end->writes ? "a full " : "an empty ") : articles[end->is] ? articles[end->is] : "a ",
             name, end->is >= AUTOPSY_IS_STDIN && end->is <= AUTOPSY_IS_STDERR ? " of the whole run" : "");
+    if (end->address[0]) {
+        add(line, end->listens ? " that listens on " : ", ");
+        add_bytes(line, end->address);
+    }
     if (process->waits == AUTOPSY_FIFO && end->is == AUTOPSY_IS_FIFO && end->fd < 0)
         add(line, " whose other end nobody has opened");
     if (waiting)
         add_holders(line, process, end);
+}
+
+static void add_ends(struct line *line, const struct autopsy_process *process)
+{
+    add(line, " of ");
+    add_end(line, process, &process->on[0], process->on_count == 1);
+    for (unsigned i = 1; i < process->on_count && i < AUTOPSY_ON; i++) {
+        add(line, " or ");
+        add_end(line, process, &process->on[i], false);
+    }
+}
+
+/* "for 0.10 s more"; what is very long is for ever. */
+static void add_limit(struct line *line, const struct autopsy_process *process)
+{
+    double seconds = (double)(process->limit / MS) / 1000;
+
+    if (process->limit && seconds < 1e6)
+        add(line, process->waits == AUTOPSY_SLEEP ? " for %.2f s%s" : ", for %.2f s%s at the most", seconds, process->rest ? " more" : "");
 }
 
 static void add_wait(struct line *line, const struct autopsy_process *process)
@@ -197,30 +227,48 @@ static void add_wait(struct line *line, const struct autopsy_process *process)
         add(line, "%s%s%s", alone[process->waits], process->call[0] && on ? " in " : "", process->call[0] && on ? process->call : "");
     else if (process->call[0])
         add(line, "%s", process->call);
-    else if (process->channel[0])
-        add(line, "waits in %s", process->channel);
-    else
-        add(line, "state %c", process->state);
-    if (!on)
-        return;
-    add(line, " of ");
-    add_end(line, process, &process->on[0], process->on_count == 1);
-    for (unsigned i = 1; i < process->on_count && i < AUTOPSY_ON; i++) {
-        add(line, " or ");
-        add_end(line, process, &process->on[i], false);
-    }
+    else if (process->channel[0]) {
+        add(line, "waits in ");
+        add_bytes(line, process->channel);
+    } else
+        add(line, "it cannot be told");
+    if (on)
+        add_ends(line, process);
+    add_limit(line, process);
 }
 
-void autopsy_line(const struct autopsy_process *process, char *text, size_t size)
+/* As it was typed, more or less, and short; where it is not known, its name. */
+static void add_command(struct line *line, const struct autopsy_process *process)
+{
+    char words[AUTOPSY_COMMAND], text[4 * AUTOPSY_COMMAND + 1], shown[SHOWN + 1];
+    size_t length = process->command_length < AUTOPSY_COMMAND ? process->command_length : AUTOPSY_COMMAND;
+
+    while (length > 0 && process->command[length - 1] == '\0')
+        length--;
+    for (size_t i = 0; i < length; i++)
+        words[i] = process->command[i] ? process->command[i] : ' ';
+    if (length > 0)
+        length = plain_text(words, length, text, sizeof text);
+    else
+        length = plain_text(process->name, strlen(process->name), text, sizeof text);
+    plain_text(text, length, shown, sizeof shown);
+    add(line, "%s%s", shown, length > SHOWN ? "..." : "");
+}
+
+void autopsy_line(const struct autopsy_process *process, bool whole, char *text, size_t size)
 {
     struct line line = {.text = text, .size = size};
 
     text[0] = '\0';
-    add_bytes(&line, process->name);
+    add_command(&line, process);
     if (process->pid)
         add(&line, " (pid %llu)", (unsigned long long)process->pid);
     add(&line, ": ");
     add_wait(&line, process);
     if (process->timed)
         add(&line, "; %.2f s of CPU in %.1f s", (double)(process->cpu / MS) / 1000, (double)(process->age / MS) / 1000);
+    if (whole) {
+        add(&line, "; state %c%s", process->state, process->channel[0] ? " in " : "");
+        add_bytes(&line, process->channel);
+    }
 }

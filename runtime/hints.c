@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/wait.h>
 
+#include "culprit.h"
 #include "ledger.h"
 #include "trouble.h"
 #include "units.h"
@@ -198,53 +199,20 @@ static void on_pids_above(struct list *list)
             (unsigned long long)readings->pids_peak, (unsigned long long)list->plan->pids, list->plan->cgroup_parent);
 }
 
-/* Of what the processes were doing, the one thing that says most about why it took so long. NULL: nothing does. */
-static const struct autopsy_process *held_by(const struct autopsy *autopsy)
-{
-    const struct autopsy_process *most = NULL;
-
-    for (unsigned i = 0; autopsy && i < autopsy->told; i++)
-        if (!most || autopsy_telling(autopsy->process[i].waits) > autopsy_telling(most->waits))
-            most = &autopsy->process[i];
-    return most;
-}
-
-static const char *mend_wait(const struct autopsy_process *process)
-{
-    static const char *const mends[AUTOPSY_WAITS] = {
-        [AUTOPSY_RUNNING] = "it computes: if it should, raise --timeout or --cpus; if not, look for a loop without an end",
-        [AUTOPSY_PIPE] = "look at who should write to, or read from, the other end",
-        [AUTOPSY_FIFO] = "a FIFO opens only when somebody opens its other end: start that first, or in the background",
-        [AUTOPSY_FILE] = "the file system of that file is slow",
-        [AUTOPSY_TTY] = "it waits for somebody to type: run it without a question (a --yes option), or with -it",
-        [AUTOPSY_SOCKET] = "whoever should answer does not; there is no network inside",
-        [AUTOPSY_POLL] = "it waits for something to happen: a server, say, which ends only when it is told to",
-        [AUTOPSY_SLEEP] = "it only sleeps: sleep for less, or raise --timeout",
-        [AUTOPSY_LOCK] = "somebody holds a lock and does not give it back: a deadlock?",
-        [AUTOPSY_SIGNAL] = "it waits for a signal that nobody sends",
-        [AUTOPSY_CALLER] = "it waits for bivy's caller, to write its input or to read its output",
-        [AUTOPSY_WORKSPACE] = "the workspace's file system does not answer: look at its server",
-        [AUTOPSY_STOPPED] = "it is stopped and waits for SIGCONT",
-    };
-
-    bool asks = process->waits == AUTOPSY_POLL && process->on_count == 1 && process->on[0].is == AUTOPSY_IS_STDIN;
-    enum autopsy_wait wait = asks ? AUTOPSY_CALLER : process->waits;
-
-    return mends[wait] ? mends[wait] : "if it only needs longer, raise --timeout";
-}
-
 static void on_timeout(struct list *list)
 {
-    const struct autopsy_process *process = held_by(list->outcome->autopsy);
-    char limit[UNITS_TIME_TEXT], line[200];
+    const struct autopsy *autopsy = list->outcome->autopsy;
+    const struct autopsy_process *process = culprit_find(autopsy);
+    char limit[UNITS_TIME_TEXT], line[180], mend[180];
 
     units_show_time(list->plan->timeout, limit);
     if (list->outcome->kind == OUTCOME_STUCK) {
         say(list, "timeout", "a file system that does not answer holds the command beyond SIGKILL: make it answer, then bivy clean");
     } else if (process) {
-        autopsy_line(process, line, sizeof line);
-        say(list, "timeout", "%s was still at work after %s and was ended. %s: %s", list->program, limit, line,
-            thrashed(list) ? "it was short of memory: see there" : mend_wait(process));
+        autopsy_line(process, false, line, sizeof line);
+        culprit_mend(autopsy, process, mend, sizeof mend);
+        say(list, "timeout", "%.40s was still at work after %s and was ended. %s: %s", list->program, limit, line,
+            thrashed(list) ? "it was short of memory: see there" : mend);
     } else {
         say(list, "timeout", "%s was still at work after %s and was ended: if it only needs longer, raise --timeout", list->program, limit);
     }
@@ -253,13 +221,13 @@ static void on_timeout(struct list *list)
 /* Whoever cancelled it knows why; but perhaps not what it was at. */
 static void on_cancel(struct list *list)
 {
-    const struct autopsy_process *process = held_by(list->outcome->autopsy);
+    const struct autopsy_process *process = culprit_find(list->outcome->autopsy);
     char name[OUTCOME_SIGNAL_TEXT], line[200] = "";
 
     if (list->outcome->kind != OUTCOME_CANCELLED)
         return;
     if (process)
-        autopsy_line(process, line, sizeof line);
+        autopsy_line(process, false, line, sizeof line);
     say(list, "cancelled", "bivy was sent %s and ended the run%s%s", outcome_signal_name(list->outcome->cancel_signal, name),
         process ? ". " : "", line);
 }

@@ -103,8 +103,8 @@ size_t summary_make(const struct spec *spec, const struct plan *plan, const stru
     for (size_t i = 0, count = hints_make(spec, plan, outcome, hints); i < count; i++)
         add(&page, TONE_HINT, "  %s: %s", hints[i].about, hints[i].text);
     for (unsigned i = 0; outcome->autopsy && i < outcome->autopsy->told && i < MOST_TOLD; i++) {
-        char line[300];
-        autopsy_line(&outcome->autopsy->process[i], line, sizeof line);
+        char line[400];
+        autopsy_line(&outcome->autopsy->process[i], true, line, sizeof line);
         add(&page, TONE_PLAIN, "  was doing: %s", line);
     }
     if (outcome->autopsy && outcome->autopsy->processes > MOST_TOLD)

@@ -53,6 +53,11 @@ static void check_lists(const char *text)
         before = at;
     while (autopsy_next_pid(&at) > 0 && at > before);
     MUST(at >= text && at <= text + strlen(text));
+    for (unsigned table = 0; table <= SOCKETS_TABLES; table++) {
+        char name[SOCKETS_TEXT + 1] = "";
+        bool listens;
+        MUST(!sockets_find(table, text, 0, name, &listens) || strlen(name) <= SOCKETS_TEXT);
+    }
     for (at = text, before = NULL; autopsy_next_target(&at) >= 0; before = at)
         MUST(at > text && (!before || at > before) && at <= text + strlen(text));
 }
@@ -76,6 +81,7 @@ static void check_told(const uint8_t *data, size_t size)
     memcpy(process->name, data, size < AUTOPSY_NAME ? size : AUTOPSY_NAME);
     memcpy(process->command, data, size < AUTOPSY_COMMAND ? size : AUTOPSY_COMMAND);
     memcpy(process->channel, data, size < AUTOPSY_CHANNEL ? size : AUTOPSY_CHANNEL);
+    memcpy(process->on[0].address, data, size < SOCKETS_TEXT ? size : SOCKETS_TEXT);
     memcpy(process->on[0].path, data, size < AUTOPSY_PATH ? size : AUTOPSY_PATH);
     process->command_length = (unsigned)(size < AUTOPSY_COMMAND ? size : AUTOPSY_COMMAND);
     process->on_count = 1;
@@ -88,7 +94,7 @@ static void check_told(const uint8_t *data, size_t size)
     /* the key alone is no text of its own */
     MUST(strict_json(json.text + strlen("\"autopsy\":"), json.length - strlen("\"autopsy\":"), &where));
     json_release(&json);
-    autopsy_line(process, line, sizeof line);
+    autopsy_line(process, size % 2, line, sizeof line);
     for (const unsigned char *at = (const unsigned char *)line; *at; at++)
         MUST(*at >= 0x20 && *at != 0x7f && !(*at == 0xc2 && at[1] < 0xa0));
 }

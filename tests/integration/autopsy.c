@@ -55,7 +55,8 @@ static const struct result *timed_out(const char *processors, double timeout, co
     const struct result *result = NULL;
 
     for (int i = 0; i < TRIES; i++) {
-        result = RUN(HOW(0), "--timeout", text_format("%.1fs", timeout), "--kill-after", "100ms", "--cpus", processors, "--", "sh", "-c", script);
+        result = RUN(HOW(.workspace = workspace_make()), "--timeout", text_format("%.1fs", timeout), "--kill-after", "100ms", "--cpus", processors,
+                     "--pids", "150", "--", "sh", "-c", script);
         CHECK_ENDED(result, "timeout", 124);
         CHECK(result, result->seconds < timeout + 0.1 + 2);
         if (!record_null(result, "autopsy") && record_true(result, "autopsy.complete"))
@@ -80,6 +81,47 @@ static void a_reader_of_an_empty_pipe(void **state)
     const struct reader *shell = find(result, "sh", "child");
     CHECK(result, number(result, shell, "pid") == 2 && number(result, shell, "ppid") == 1);
     CHECK(result, number(result, cat, "ppid") == 2);
+}
+
+/* For people: whole command lines, what each waits on and where, and in one sentence the one to look at. */
+static void the_summary_says_it_too(void **state)
+{
+    static const char *const lines[] = {
+        "was doing: sh -c sleep 60 | cat -n (pid 2): waits for a child; ",
+        "was doing: sleep 60 (pid 3): sleeps for 60.00 s; 0.0",
+        "was doing: cat -n (pid 4): read of fd 0, an empty pipe, written by pid 3; 0.0",
+        "; state S in ",
+    };
+    const struct result *result = RUN(HOW(0), "--timeout", "1s", "--kill-after", "100ms", "--summary", "--", "sh", "-c", "sleep 60 | cat -n");
+
+    (void)state;
+    CHECK_ENDED(result, "timeout", 124);
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++)
+        CHECK(result, strstr(result->err, lines[i]));
+}
+
+/* One sentence, and it must be about the one that holds the rest up, and say what to change. */
+static void the_hint_names_whom_to_look_at(void **state)
+{
+    static const struct {
+        const char *script, *who, *mend;
+    } runs[] = {
+        {"while sleep 0.1; do :; done", " sleep 0.1 (pid ", "probably in a loop of its parent's"},
+        {"mkfifo /tmp/inbox && (sleep 60 > /tmp/inbox &); cat /tmp/inbox", " sleep 60 (pid ", "it only sleeps"},
+        {"nc -l -p 3333 & (sleep 60; :) | cat", " sleep 60 (pid ", "it only sleeps"},
+        {"nc -l -p 3333", " nc -l -p 3333 (pid 2): accept of fd 3, a socket that listens on tcp [::]:3333; ", "a server"},
+        {"exec ./payload wait room", " ./payload wait room (pid ", "it holds the other end itself"},
+        {"exec ./payload wait itself", " ./payload wait itself (pid ", "it has no other thread that could wake it"},
+        {"exec 8> /tmp/lock 9> /tmp/lock; flock 8; flock 9", " flock of fd 9, /tmp/lock, which it holds itself; ", "through another descriptor"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof runs / sizeof *runs; i++) {
+        const struct result *result = timed_out("1", 1, runs[i].script);
+        const char *hint = record_hint(result, "timeout");
+        if (!hint || !strstr(hint, runs[i].who) || !strstr(hint, runs[i].mend))
+            harness_complain(result, text_format("a hint with \"%s\" and \"%s\"", runs[i].who, runs[i].mend), __FILE__, __LINE__);
+    }
 }
 
 static void a_loop_spins_also_when_its_limit_holds_it_back(void **state)
@@ -168,6 +210,7 @@ static void every_way_to_wait(void **state)
     static const struct {
         const char *name, *waits, *call, *on[2];
     } ways[] = {
+        {"itself", "lock", "futex", {NULL, NULL}},
         {"poll", "poll", NULL, {"socket", "pipe"}},
         {"select", "poll", NULL, {"pipe", "socket"}},
         {"epoll", "poll", NULL, {NULL, NULL}},
@@ -183,11 +226,11 @@ static void every_way_to_wait(void **state)
         {"stopped", "stopped", NULL, {NULL, NULL}},
     };
     const struct result *result = cancelled(
-        WORDS("poll", "select", "epoll", "threads", "room", "lock", "caller", "peer", "tty", "child", "stopped", "private"), "waiting\n",
-        14);
+        WORDS("poll", "select", "epoll", "threads", "room", "lock", "caller", "peer", "tty", "child", "stopped", "private", "itself"), "waiting\n",
+        15);
 
     (void)state;
-    CHECK(result, record_number(result, "autopsy.processes") == 14);
+    CHECK(result, record_number(result, "autopsy.processes") == 15);
     for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
         const struct reader *process = find(result, ways[i].name, ways[i].waits);
         CHECK(result, !ways[i].call || is(process, "syscall", ways[i].call));
@@ -198,6 +241,7 @@ static void every_way_to_wait(void **state)
     CHECK(result, (is(epoll, "on.0.is", "pipe") && is(epoll, "on.1.is", "socket")) ||
                       (is(epoll, "on.0.is", "socket") && is(epoll, "on.1.is", "pipe")));
     CHECK(result, number(result, find(result, "threads", "pipe"), "threads") == 2);
+    CHECK(result, is(find(result, "peer", "socket"), "on.0.address", "unix"));
     const struct reader *room = find(result, "room", "pipe");
     CHECK(result, number(result, room, "on.0.with.0") == number(result, room, "pid")); /* it only waits for itself */
 }
@@ -235,6 +279,14 @@ static void many_processes_are_counted_and_some_told(void **state)
     CHECK(result, is(told(result), "name", "sh") && number(result, told(result), "pid") == 2); /* the command itself is there always */
 }
 
+static void one_busy_thread_of_many(void **state)
+{
+    const struct result *result = timed_out("1", 1.5, "exec ./payload wait many");
+
+    (void)state;
+    CHECK(result, number(result, find(result, "many", "running"), "threads") == 101);
+}
+
 static void others_have_none(void **state)
 {
     const struct result *result = BIVY("--", "true");
@@ -266,11 +318,14 @@ int main(int argc, char **argv)
 {
     static const struct harness_test tests[] = {
         TEST(a_reader_of_an_empty_pipe),
+        TEST(the_summary_says_it_too),
+        TEST(the_hint_names_whom_to_look_at),
         TEST(a_loop_spins_also_when_its_limit_holds_it_back),
         TEST(a_reader_of_a_fifo_without_a_writer),
         TEST(every_way_to_wait),
         TEST(names_of_strangers),
         TEST(many_processes_are_counted_and_some_told),
+        TEST(one_busy_thread_of_many),
         TEST(others_have_none),
         TEST(the_answer_comes_in_time),
     };

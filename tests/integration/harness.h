@@ -121,6 +121,7 @@ int64_t record_number(const struct result *result, const char *path);
 double record_real(const struct result *result, const char *path);
 bool record_null(const struct result *result, const char *path);
 bool record_true(const struct result *result, const char *path);
+const char *record_hint(const struct result *result, const char *about); /* NULL: there is none */
 bool record_limit_hit(const struct result *result, const char *name);
 
 /* outcome and bivy's status at once. */

@@ -14,21 +14,10 @@
 
 #define MIB (1 << 20)
 
-/* The hint about that, or NULL. */
-static const char *hint(const struct result *result, const char *about)
-{
-    for (int i = 0; i < 16; i++) {
-        const struct reader *one = reader_at(result->record, text_format("hints.%d.about", i));
-        if (one && !strcmp(one->text, about))
-            return reader_at(result->record, text_format("hints.%d.hint", i))->text;
-    }
-    return NULL;
-}
-
 /* That limit was hit, and its hint holds the words. */
 static void check_hint(const struct result *result, const char *about, const char *words)
 {
-    const char *text = hint(result, about);
+    const char *text = record_hint(result, about);
 
     CHECK(result, record_limit_hit(result, about));
     if (!text || !strstr(text, words))
@@ -50,7 +39,7 @@ static void memory_by_scratch(void **state)
                                    "dd if=/dev/zero of=/tmp/big bs=1M count=36 2>/dev/null; exec ./payload memory 33554432")));
     CHECK_ENDED(result, "oom", 137);
     check_hint(result, "memory", "at the memory limit of 48.0 MiB");
-    CHECK(result, strstr(hint(result, "memory"), "/workspace"));
+    CHECK(result, strstr(record_hint(result, "memory"), "/workspace"));
     if (!record_null(result, "memory.parts")) { /* v2 without the kernel log: everybody may be gone before there was a look */
         CHECK(result, record_number(result, "memory.parts.scratch_bytes") >= 34 * MIB);
         CHECK(result, record_number(result, "memory.parts.heap_bytes") < 14 * MIB);
@@ -73,11 +62,11 @@ static void memory_by_heap(void **state)
     check_hint(result, "memory", "--memory");
     if (!harness.user) {
         CHECK(result, record_number(result, "memory.parts.heap_bytes") > 24 * MIB);
-        CHECK(result, strstr(hint(result, "memory"), "payload, itself ") && strstr(hint(result, "memory"), "in parts"));
+        CHECK(result, strstr(record_hint(result, "memory"), "payload, itself ") && strstr(record_hint(result, "memory"), "in parts"));
         return;
     }
     /* The kernel log is not his to read; so it is said who was large when that was looked at, which may need more than one run. */
-    AWAIT(strstr(hint(RUN(HOW(.workspace = workspace_make()), "--memory", "32M", "--cpus", "64", "--", "./payload", "memory", "67108864"), "memory"),
+    AWAIT(strstr(record_hint(RUN(HOW(.workspace = workspace_make()), "--memory", "32M", "--cpus", "64", "--", "./payload", "memory", "67108864"), "memory"),
                  "a process (the largest seen was payload, with "));
 }
 
@@ -116,7 +105,7 @@ static void processes_of_others(void **state)
 {
     const struct result *result =
         below(CGROUP_PIDS, "pids.max", "pids.max", "8", "for i in 1 2 3 4 5 6 7 8 9 10; do sleep 100 & done; exit 3");
-    const char *text = hint(result, "pids");
+    const char *text = record_hint(result, "pids");
 
     (void)state;
     CHECK(result, result->status != 0 && !record_limit_hit(result, "pids"));
@@ -127,7 +116,7 @@ static void processes_of_others(void **state)
 static void memory_of_others(void **state)
 {
     const struct result *result = below(CGROUP_MEMORY, "memory.limit_in_bytes", "memory.max", "33554432", "exec tail /dev/zero");
-    const char *text = hint(result, "memory");
+    const char *text = record_hint(result, "memory");
 
     (void)state;
     CHECK(result, !record_limit_hit(result, "memory"));
@@ -324,9 +313,9 @@ static void endings_without_a_limit(void **state)
     const struct result *result = SH(HOW(0), "kill -SEGV $$");
 
     (void)state;
-    CHECK(result, hint(result, "signal") && strstr(hint(result, "signal"), "SIGSEGV"));
+    CHECK(result, record_hint(result, "signal") && strstr(record_hint(result, "signal"), "SIGSEGV"));
     result = SH(HOW(0), "no-such-program-here");
-    CHECK(result, hint(result, "exit_code") && strstr(hint(result, "exit_code"), "127"));
+    CHECK(result, record_hint(result, "exit_code") && strstr(record_hint(result, "exit_code"), "127"));
 }
 
 /* ---- what people see ---- */

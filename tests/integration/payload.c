@@ -1207,6 +1207,25 @@ static void wait_in_threads(void)
         pthread_join(thread, NULL);
 }
 
+static void *spin(void *unused)
+{
+    for (volatile unsigned turn = 0;; turn++)
+        ;
+    return unused;
+}
+
+/* A hundred threads, and the last of them has something to do. */
+static void wait_for_one_of_many(void)
+{
+    pthread_t thread;
+
+    for (int i = 0; i < 99; i++)
+        if (pthread_create(&thread, NULL, read_pipe, NULL))
+            return;
+    if (pthread_create(&thread, NULL, spin, NULL) == 0)
+        read_pipe(NULL);
+}
+
 /* Where an ordinary user may not look, as with a program that he may not read. */
 static void wait_in_private(void)
 {
@@ -1263,6 +1282,15 @@ static void wait_for_child(void)
     if (fork() == 0)
         wait_for_ever();
     wait(NULL);
+}
+
+/* What a thread does that takes a lock twice, or waits for a queue into which nobody puts anything. */
+static void wait_for_itself(void)
+{
+    static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+
+    pthread_mutex_lock(&mutex);
+    pthread_mutex_lock(&mutex);
 }
 
 static void wait_stopped(void)
@@ -1324,7 +1352,8 @@ static int wait_act(char **argv)
         {"poll", wait_in_poll},      {"select", wait_in_select}, {"epoll", wait_in_epoll},       {"threads", wait_in_threads},
         {"room", wait_for_room},     {"lock", wait_for_lock},    {"caller", wait_for_caller},    {"peer", wait_for_peer},
         {"tty", wait_for_terminal},  {"child", wait_for_child},  {"stopped", wait_stopped},      {"odd", wait_with_odd_names},
-        {"signal", wait_for_ever},   {"private", wait_in_private},
+        {"signal", wait_for_ever},   {"private", wait_in_private}, {"itself", wait_for_itself},
+        {"many", wait_for_one_of_many},
     };
 
     if (pipe(pipe_ends) < 0 || socketpair(AF_UNIX, SOCK_STREAM, 0, sockets) < 0)

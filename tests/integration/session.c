@@ -490,6 +490,16 @@ bool record_true(const struct result *result, const char *path)
     return record_at(result, path, READER_BOOL)->truth;
 }
 
+const char *record_hint(const struct result *result, const char *about)
+{
+    for (int i = 0; i < 16; i++) {
+        const struct reader *one = reader_at(result->record, text_format("hints.%d.about", i));
+        if (one && !strcmp(one->text, about))
+            return reader_at(result->record, text_format("hints.%d.hint", i))->text;
+    }
+    return NULL;
+}
+
 bool record_limit_hit(const struct result *result, const char *name)
 {
     return reader_holds(record_at(result, "limits_hit", READER_ARRAY), name);

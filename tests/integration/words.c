@@ -6,10 +6,9 @@
 
 static const char *hint(const struct result *result, const char *about)
 {
-    for (size_t i = 0; i < reader_count(reader_at(result->record, "hints")); i++)
-        if (!strcmp(record_text(result, text_format("hints.%zu.about", i)), about))
-            return record_text(result, text_format("hints.%zu.hint", i));
-    return "";
+    const char *text = record_hint(result, about);
+
+    return text ? text : "";
 }
 
 static void the_last_words(void **state)

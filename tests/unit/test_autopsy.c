@@ -226,7 +226,8 @@ static void kinds(void **state)
         {"pipe:[47", 0, 0, 0, AUTOPSY_IS_OTHER},
         {"/pipe:[4711]", S_IFREG, 0, 0, AUTOPSY_IS_FILE},
         {"/tmp/socket:[1]", S_IFDIR, 0, 0, AUTOPSY_IS_DIRECTORY},
-        {"socket:[1]", 0, 0, 0, AUTOPSY_IS_SOCKET},
+        {"socket:[3]", 0, 0, 0, AUTOPSY_IS_SOCKET},
+        {"socket:[", 0, 0, 0, AUTOPSY_IS_OTHER},
         {"anon_inode:[eventpoll]", 0, 0, 0, AUTOPSY_IS_EVENTPOLL},
         {"anon_inode:[eventfd]", 0, 0, 0, AUTOPSY_IS_EVENTFD},
         {"anon_inode:[timerfd]", 0, 0, 0, AUTOPSY_IS_TIMERFD},
@@ -246,7 +247,7 @@ static void kinds(void **state)
     (void)state;
     for (size_t i = 0; i < LENGTH(rows); i++)
         assert_int_equal(autopsy_kind(rows[i].link, rows[i].mode, makedev(rows[i].major, rows[i].minor), &inode), rows[i].kind);
-    assert_int_equal(inode, 4711); /* the only pipe there was */
+    assert_int_equal(inode, 3); /* of the last pipe or socket there was */
     assert_true(autopsy_in_workspace("/workspace") && autopsy_in_workspace("/workspace/x"));
     assert_false(autopsy_in_workspace("/workspaces/x") || autopsy_in_workspace("workspace/x") || autopsy_in_workspace(""));
 }
@@ -337,7 +338,7 @@ static void check_line(const struct autopsy_process *process, const char *expect
 {
     char text[400];
 
-    autopsy_line(process, text, sizeof text);
+    autopsy_line(process, false, text, sizeof text);
     assert_string_equal(text, expected);
 }
 
@@ -374,6 +375,36 @@ static void lines(void **state)
     process.waits = AUTOPSY_CHILD;
     process.timed = false;
     check_line(&process, "cat (pid 7): waits for a child");
+    process = seen('S', "clock_nanosleep", "hrtimer_nanosleep", 0, NULL);
+    process.waits = AUTOPSY_SLEEP;
+    process.timed = false;
+    process.limit = UINT64_C(70000000);
+    process.rest = true;
+    check_line(&process, "cat (pid 7): sleeps for 0.07 s more");
+    process = seen('S', "poll", "", AUTOPSY_IS_SOCKET, NULL);
+    process.waits = AUTOPSY_POLL;
+    process.timed = false;
+    process.limit = UINT64_C(500000000);
+    check_line(&process, "cat (pid 7): poll of fd 0, a socket, for 0.50 s at the most");
+}
+
+/* Its command line, cut where it would hide the rest; and with all that there is. */
+static void whole_lines(void **state)
+{
+    struct autopsy_process process = seen('S', "read", "anon_pipe_read", AUTOPSY_IS_STDIN, NULL);
+    char text[400];
+
+    (void)state;
+    process.waits = AUTOPSY_CALLER;
+    process.timed = false;
+    memcpy(process.command, "cat\0-n\0/tmp/a\nb", process.command_length = sizeof "cat\0-n\0/tmp/a\nb");
+    autopsy_line(&process, true, text, sizeof text);
+    assert_string_equal(text, "cat -n /tmp/a\\x0ab (pid 7): read of fd 0, stdin of the whole run; state S in anon_pipe_read");
+    memset(process.command, '\033', process.command_length = AUTOPSY_COMMAND);
+    autopsy_line(&process, false, text, 180); /* as in a hint */
+    assert_non_null(strstr(text, "\\x1b... (pid 7): read of fd 0, stdin of the whole run"));
+    memset(process.command, 0, process.command_length = AUTOPSY_COMMAND); /* a process may wipe it */
+    check_line(&process, "cat (pid 7): read of fd 0, stdin of the whole run");
 }
 
 /* Whatever is in it, the line is one, of plain text, and within its bounds; and the JSON is JSON. */
@@ -395,11 +426,13 @@ static void strangers_in_lines_and_json(void **state)
             process->name[j] = nasty[j % (sizeof nasty - 1)];
         for (unsigned j = 0; j < AUTOPSY_PATH; j++)
             process->on[0].path[j] = nasty[j % (sizeof nasty - 1)];
+        for (unsigned j = 0; j < SOCKETS_TEXT; j++)
+            process->on[0].address[j] = nasty[j % (sizeof nasty - 1)];
         process->on_count = AUTOPSY_ON;
         for (size_t size = 1; size < 600; size += size < 40 ? 1 : 37) {
             char *text = malloc(size);
             assert_non_null(text);
-            autopsy_line(process, text, size);
+            autopsy_line(process, i % 3, text, size);
             assert_true(strlen(text) < size);
             for (const unsigned char *at = (const unsigned char *)text; *at; at++)
                 assert_true(*at >= 0x20 && *at != 0x7f && !(*at == 0xc2 && at[1] < 0xa0) && !(*at == 0xe2 && at[1] == 0x80 && at[2] >= 0xa8));
@@ -432,7 +465,7 @@ int main(void)
         cmocka_unit_test(kinds),
         cmocka_unit_test(judgement),
         cmocka_unit_test(ranks),
-        cmocka_unit_test(lines),
+        cmocka_unit_test(lines), cmocka_unit_test(whole_lines),
         cmocka_unit_test(strangers_in_lines_and_json),
     };
 

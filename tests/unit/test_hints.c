@@ -230,6 +230,17 @@ static void the_other_limits(void **state)
     }
     outcome.autopsy = NULL;
     fresh(state);
+    outcome.kind = OUTCOME_TIMEOUT;
+    outcome.autopsy = &autopsy;
+    autopsy.process[1].waits = AUTOPSY_SLEEP;
+    char name[4097], *words[] = {name, NULL};
+    memset(name, '\033', sizeof name - 1);
+    name[sizeof name - 1] = '\0';
+    memcpy(autopsy.process[1].command, name, autopsy.process[1].command_length = AUTOPSY_COMMAND);
+    spec.argv = words;
+    says("timeout", "(pid 3): sleeps", "sleep for less, or raise --timeout"); /* long names do not push out what matters */
+    outcome.autopsy = NULL;
+    fresh(state);
     outcome.kind = OUTCOME_STUCK;
     hit("timeout");
     says("timeout", "SIGKILL", "bivy clean");
