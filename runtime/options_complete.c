@@ -87,7 +87,8 @@ static const char bash_begin[] =
     "    done\n"
     "}\n"
     "\n"
-    "# The values of option $1 that begin with $2.\n"
+    "# The values of option $1 that begin with $2, into COMPREPLY. compopt counts only in this shell, not in one whose output is read:\n"
+    "# without it bash would put the name of a file into the line as it is, and what is in that for a shell would be run.\n"
     "_bivy_values() {\n"
     "    case $1 in\n";
 
@@ -119,7 +120,7 @@ static const char bash_end[] =
     "    done\n"
     "    if [[ -n $option ]]; then\n"
     "        [[ $word != '=' ]] || word=''\n"
-    "        mapfile -t COMPREPLY < <(_bivy_values \"$option\" \"$word\")\n"
+    "        _bivy_values \"$option\" \"$word\"\n"
     "    elif [[ $began == no && $word == -* ]]; then\n"
     "        mapfile -t COMPREPLY < <(compgen -W \"$(_bivy_options \"$verb\")\" -- \"$word\")\n"
     "    elif [[ $began == no && \" $_bivy_named \" == *\" $verb \"* ]]; then\n"
@@ -145,15 +146,15 @@ static void put_verbs(FILE *out, int one, int other)
 
 static void bash_values(FILE *out)
 {
-    bash_case(out, DIRECTORIES, "compopt -o filenames 2>/dev/null; compgen -d -- \"$2\"");
-    bash_case(out, FILES, "compopt -o filenames 2>/dev/null; compgen -f -- \"$2\"");
-    bash_case(out, VARIABLES, "compgen -e -- \"$2\"");
-    bash_case(out, PROFILES, "_bivy_profiles \"$2\"");
+    bash_case(out, DIRECTORIES, "compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -d -- \"$2\")");
+    bash_case(out, FILES, "compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- \"$2\")");
+    bash_case(out, VARIABLES, "mapfile -t COMPREPLY < <(compgen -e -- \"$2\")");
+    bash_case(out, PROFILES, "compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(_bivy_profiles \"$2\")");
     for (size_t i = 0; i < options_count; i++)
         if (kind_of(&options_table[i]) == WORDS) {
-            fprintf(out, "    --%s) compgen -W '", options_table[i].name);
+            fprintf(out, "    --%s) mapfile -t COMPREPLY < <(compgen -W '", options_table[i].name);
             put_words(out, options_table[i].words);
-            fputs("' -- \"$2\" ;;\n", out);
+            fputs("' -- \"$2\") ;;\n", out);
         }
 }
 
