@@ -3,7 +3,7 @@
 tests/seccomp) and on Alpine's. TAP on stdout. docs/VIEW.md says what is expected of each, and why.
 
 Environment: BIVY, BIVY_ROOTFS; BIVY_TEST_CACHE (tests/seccomp/debian-rootfs). BIVY_TEST_STRICT=1: "cannot run here" is a failure.
-Go and Java are this machine's, where it has them: only their points are skipped where it has not."""
+Go and Java are this machine's (scripts/test installs them): only their points are skipped where it has none, which is a failure too then."""
 
 import json
 import os
@@ -105,9 +105,10 @@ def go(points, sandbox):
         return points.skip(what, "no go here")
     program = os.path.join(sandbox.workspace, "size")
     built = subprocess.run([found, "build", "-o", program, os.path.join(HERE, "size.go")], check=False, stderr=subprocess.PIPE, text=True,
-                           env={**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "", "HOME": os.environ.get("HOME", "/tmp")})
+                           env={**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "", "GOPROXY": "off", "GOTOOLCHAIN": "local",
+                                "HOME": os.environ.get("HOME", "/tmp")})
     if built.returncode:
-        return points.skip(what, built.stderr.splitlines()[-1] if built.stderr else "it does not build")
+        return points.check(what, False, built.stderr)
     status, text, _ = sandbox.run("./size", cpus="1", env="GOMEMLIMIT=200MiB")
     return points.check(what, status == 0 and numbers(text) == [1, 1, 200], text)
 
@@ -174,12 +175,13 @@ def main():
             processors(points, debian, Sandbox(alpine, workspace), cpus, wanted)
         node(points, debian, "node", "node of Debian")
         other = shutil.which("node")
-        if other and os.path.getsize(os.path.realpath(other)) > 50 << 20:  # else its V8 is in a library
-            shutil.copy(os.path.realpath(other), os.path.join(workspace, "node"))
-            node(points, debian, "./node", "node of this machine")
-            node_of_v2(points, debian, os.path.realpath(other))
+        if not other:
+            points.skip("node of this machine", "none here; apt-get install nodejs")
         else:
-            points.skip("node of this machine", "none here that is in one file")
+            if os.path.getsize(os.path.realpath(other)) > 50 << 20:  # else its V8 is in a library, and it is Debian's, as above
+                shutil.copy(os.path.realpath(other), os.path.join(workspace, "node"))
+                node(points, debian, "./node", "node of this machine")
+            node_of_v2(points, debian, os.path.realpath(other))
         make(points, debian)
         go(points, debian)
         java(points, debian)
