@@ -22,6 +22,7 @@ from tap import finish, verdict  # noqa: E402
 BIVY = os.environ.get("BIVY", "")
 PATIENCE = 60
 IDS = ["0123456789ab", "zzzzzzzzzzzz"]
+ELSEWHERE = "eeeeeeeeeeee"
 PS = """ID            AGE  COMMAND
 0123456789ab  1s   sleep 60
 zzzzzzzzzzzz  2s   $(touch hacked)
@@ -55,7 +56,8 @@ class Place:
         with open(f"{top}/ps", "w", encoding="utf-8") as file:
             file.write(PS)
         with open(f"{top}/bin/bivy", "w", encoding="utf-8") as file:
-            file.write(f'#!/bin/sh\n[ "$1" != ps ] || exec cat "{top}/ps"\nexec "{BIVY}" "$@"\n')
+            file.write(f'#!/bin/sh\ncase "$*" in\n'
+                       f'*--cgroup-parent=/other* | *"--cgroup-parent /other"*) echo "{ELSEWHERE} 1s x"; exit ;;\nps*) exec cat "{top}/ps" ;;\nesac\nexec "{BIVY}" "$@"\n')
         os.chmod(f"{top}/bin/bivy", 0o755)
         for shell, name in (("bash", "bash"), ("zsh", "zsh/_bivy"), ("fish", "fish")):
             with open(f"{top}/{name}" if shell == "zsh" else f"{top}/{name}.completion", "w", encoding="utf-8") as file:
@@ -181,6 +183,9 @@ def per_shell(place, shell, ask):
     for verb in ("kill", "enter"):
         seen = ask("bivy", verb, "")
         verdict(seen == set(IDS), f"{shell}: ids for {verb}, of those lines that begin with one", seen)
+    for words in (["--cgroup-parent", "/other"], ["--cgroup-parent=/other"] if shell == "fish" else ["--cgroup-parent", "=", "/other"]):
+        seen = ask("bivy", "kill", *words, "")
+        verdict(seen == {ELSEWHERE}, f"{shell}: ids below the cgroup parent that was given: {' '.join(words)}", seen)
     seen = ask("bivy", "run", "--", "ls", "--")
     verdict(not options & seen, f"{shell}: no option of bivy's behind --", seen)
     seen = ask("bivy", "run", "--memory", "1G", "ls", "--")
@@ -225,6 +230,8 @@ def zsh(place):
             ("bivy run --env OPTION_O", "OPTION_ONE", "variables for --env"),
             ("bivy kill 01", "0123456789ab ", "ids for kill"),
             ("bivy enter zz", "zzzzzzzzzzzz ", "ids for enter"),
+            ("bivy kill --cgroup-parent /other ee", ELSEWHERE + " ", "ids below the cgroup parent that was given"),
+            ("bivy kill --cgroup-parent='/other $(touch hacked)' ee", ELSEWHERE + " ", "and its words are not run"),
             ("bivy run -- cat file.", "file.txt ", "files for the command"),
             ("bivy ps --", "JSON on stdout", "the options of ps with their help"),
             ("bivy run --t", "from the start of the run", "the options of run with their help"),
