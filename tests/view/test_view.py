@@ -122,8 +122,9 @@ def java_home():
 def java(points, sandbox):
     home = java_home()
     if not home:
-        points.skip("Java at --cpus 1: processors", "no java here")
+        points.skip("Java at --cpus 1: processors", "no java here; apt-get install default-jre-headless")
         points.skip("Java: the heap follows JAVA_TOOL_OPTIONS given by --env", "no java here")
+        points.skip("Java: the hint says how to tell it", "no java here")
         return
     inside = os.path.join(sandbox.workspace, "jre")
     # Without src.zip, which may be a link to nowhere; links are followed, for some lead to /etc.
@@ -134,6 +135,10 @@ def java(points, sandbox):
     status, text, _ = sandbox.run(*command, cpus="1", memory="512M", env="JAVA_TOOL_OPTIONS=-XX:MaxRAM=512m")
     heap = re.search(r"Max\. Heap Size \(Estimated\): ([\d.]+)M", text)
     points.check("Java: the heap follows JAVA_TOOL_OPTIONS given by --env", status == 0 and heap and float(heap.group(1)) <= 256, text)
+    status, text, record = sandbox.run("jre/bin/java", "-Xms300m", "-XX:+AlwaysPreTouch", "-version", cpus="1", memory="256M")
+    # The kernel log, which has the name, is not every host's to read, and leaves some kills out.
+    named = record["memory"]["oom_victim"] != "java" or "--env JAVA_TOOL_OPTIONS=-XX:MaxRAM=268435456" in record["hints"][0]["hint"]
+    points.check("Java: the hint says how to tell it", record["outcome"] == "oom" and named, (status, text, record["memory"], record["hints"]))
 
 
 def make(points, sandbox):
