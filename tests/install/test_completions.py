@@ -225,6 +225,7 @@ def zsh(place):
             ("bivy run --network l", "loopback ", "the words of a choice"),
             ("bivy run --network=l", "--network=loopback", "the same behind ="),
             ("bivy run --workspace dir", "dir\\ ", "directories for a workspace"),
+            ("bivy run --rootfs ev", "evil\\$\\(touch\\ hacked\\)/", "and for a rootfs, quoted"),
             ("bivy run -t -w dir", "dir\\ ", "and behind the letter"),
             ("bivy run --profile sm", "small-one ", "profiles"),
             ("bivy run --env OPTION_O", "OPTION_ONE", "variables for --env"),
