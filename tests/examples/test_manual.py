@@ -150,7 +150,7 @@ def main():
         of_the_environment(page)
         of_the_statuses(page)
         if shutil.which("mandoc"):
-            done = subprocess.run(["mandoc", "-T", "lint", "-W", "warning", path], capture_output=True, text=True, check=False)
+            done = subprocess.run(["mandoc", "-T", "lint", "-W", "style", path], capture_output=True, text=True, check=False)
             verdict(done.returncode == 0 and not done.stdout + done.stderr, "mandoc finds no fault", done.stdout + done.stderr)
         else:
             verdict(True, "mandoc finds no fault # SKIP no mandoc here; apt-get install mandoc")
