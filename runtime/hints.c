@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/wait.h>
 
+#include "blind.h"
 #include "culprit.h"
 #include "ledger.h"
 #include "trouble.h"
@@ -122,13 +123,13 @@ static const char *victim(const struct outcome *outcome, char text[100])
 static void on_memory(struct list *list)
 {
     const struct outcome *outcome = list->outcome;
-    char limit[UNITS_TIME_TEXT], parts[200], who[100];
+    char limit[UNITS_TIME_TEXT], parts[200], who[100], blind[BLIND_TEXT];
 
     units_show_size(list->plan->memory, limit);
     parts_of(&outcome->usage, parts);
     if (outcome->readings.oom_kills > 0)
-        say(list, "memory", "%s was killed at the memory limit of %s%s: %s, or raise --memory", victim(outcome, who), limit, parts,
-            mend_memory(list));
+        say(list, "memory", "%s was killed at the memory limit of %s%s: %s, or raise --memory%s", victim(outcome, who), limit, parts,
+            mend_memory(list), blind_mend(outcome->victim.name, list->plan->env, list->plan->memory, blind));
     else if (thrashed(list))
         say(list, "memory", "memory was full, at its limit of %s%s: nothing was killed for it, but %llu times a page of the programs had to be "
             "read again, which leaves little time for the work itself: %s, or raise --memory", limit, parts,

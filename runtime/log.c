@@ -84,16 +84,23 @@ static void write_short(struct json *json, const char *id, const struct outcome 
     json_newline(json);
 }
 
-static int send_parts(const char *path, struct iovec *parts, unsigned short count)
+static int send_as(int type, const char *path, struct iovec *parts, unsigned short count)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    struct msghdr message = {.msg_name = &address, .msg_namelen = sizeof address, .msg_iov = parts, .msg_iovlen = count};
-    SYS_CLOSES int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    struct msghdr message = {.msg_iov = parts, .msg_iovlen = count};
+    SYS_CLOSES int fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    size_t whole = 0;
+    ssize_t sent;
 
     if (fd < 0)
         return -errno;
     snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
-    return SYS_AGAIN(sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT)) < 0 ? -errno : 0;
+    if (connect(fd, (struct sockaddr *)&address, sizeof address) < 0)
+        return -errno;
+    for (unsigned short i = 0; i < count; i++)
+        whole += parts[i].iov_len;
+    sent = SYS_AGAIN(sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT));
+    return sent < 0 ? -errno : (size_t)sent < whole ? -EAGAIN : 0;
 }
 
 static struct iovec part(const char *bytes, size_t length)
@@ -111,7 +118,7 @@ static int send_journal(const char *id, const struct outcome *outcome, const str
     struct iovec parts[] = {part("MESSAGE=", 8), part(message->text + 1, message->length - 2), part(fields, (size_t)length),
                             part(record->text, record->length)}; /* which ends in a newline */
 
-    return send_parts(places[LOG_JOURNAL].path, parts, sizeof parts / sizeof parts[0]);
+    return send_as(SOCK_DGRAM, places[LOG_JOURNAL].path, parts, sizeof parts / sizeof parts[0]);
 }
 
 static int send_syslog(const struct outcome *outcome, const struct json *record)
@@ -125,8 +132,15 @@ static int send_syslog(const struct outcome *outcome, const struct json *record)
     if (localtime_r(&seconds, &local)) /* RFC 3164 asks for local time, without a zone */
         strftime(stamp, sizeof stamp, "%b %e %H:%M:%S", &local);
     length = snprintf(head, sizeof head, "<%d>%s bivy[%d]: ", priority, stamp, (int)getpid());
-    struct iovec parts[] = {part(head, (size_t)length), part(record->text, record->length - 1)};
-    return send_parts(places[LOG_SYSLOG].path, parts, sizeof parts / sizeof parts[0]);
+    struct iovec parts[] = {part(head, (size_t)length), part(record->text, record->length - 1), part("", 1)};
+    int result = send_as(SOCK_DGRAM, places[LOG_SYSLOG].path, parts, 2);
+    /* Some daemons have a stream there; a NUL ends a line then, as with syslog(3). */
+    return result == -EPROTOTYPE ? send_as(SOCK_STREAM, places[LOG_SYSLOG].path, parts, 3) : result;
+}
+
+static int send_to(enum log log, const char *id, const struct outcome *outcome, const struct json *message, const struct json *record)
+{
+    return log == LOG_JOURNAL ? send_journal(id, outcome, message, record) : send_syslog(outcome, record);
 }
 
 int log_send(const struct spec *spec, const struct plan *plan, const struct outcome *outcome, const struct json *record, struct fault *fault)
@@ -134,21 +148,19 @@ int log_send(const struct spec *spec, const struct plan *plan, const struct outc
     const enum log log = spec->log;
     const char *id = plan ? plan->id : "";
     struct json message = {0}, cut = {0};
-    int result;
+    int result = -EMSGSIZE;
 
     if (log == LOG_OFF)
         return 0;
     write_message(&message, spec, plan, outcome);
-    if (record->failed || record->length > places[log].most) {
-        write_short(&cut, id, outcome);
-        record = &cut;
-    }
-    if (message.failed || record->failed)
+    if (message.failed)
         result = -ENOMEM;
-    else if (log == LOG_JOURNAL)
-        result = send_journal(id, outcome, &message, record);
-    else
-        result = send_syslog(outcome, record);
+    else if (!record->failed && record->length <= places[log].most)
+        result = send_to(log, id, outcome, &message, record);
+    if (result == -EMSGSIZE) { /* as the socket says too, where net.core.wmem_default is small */
+        write_short(&cut, id, outcome);
+        result = cut.failed ? -ENOMEM : send_to(log, id, outcome, &message, &cut);
+    }
     json_release(&message);
     json_release(&cut);
     return result < 0 ? fault_set(fault, STAGE_REPORT, -result,

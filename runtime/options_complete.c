@@ -77,7 +77,7 @@ static const char bash_begin[] =
     "    local id rest\n"
     "    while read -r id rest; do\n"
     "        [[ ! $id =~ ^[0-9a-z]{12}$ ]] || printf '%s\\n' \"$id\"\n"
-    "    done < <(\"$1\" ps 2>/dev/null)\n"
+    "    done < <(\"$1\" ps ${2:+--cgroup-parent \"$2\"} 2>/dev/null)\n"
     "}\n"
     "\n"
     "_bivy_profiles() {\n"
@@ -87,7 +87,8 @@ static const char bash_begin[] =
     "    done\n"
     "}\n"
     "\n"
-    "# The values of option $1 that begin with $2.\n"
+    "# The values of option $1 that begin with $2, into COMPREPLY. compopt counts only in this shell, not in one whose output is read:\n"
+    "# without it bash would put the name of a file into the line as it is, and what is in that for a shell would be run.\n"
     "_bivy_values() {\n"
     "    case $1 in\n";
 
@@ -96,7 +97,7 @@ static const char bash_end[] =
     "}\n"
     "\n"
     "_bivy() {\n"
-    "    local word=${COMP_WORDS[COMP_CWORD]} verb=${COMP_WORDS[1]-} option='' began=no i\n"
+    "    local word=${COMP_WORDS[COMP_CWORD]} verb=${COMP_WORDS[1]-} option='' parent='' began=no i\n"
     "    COMPREPLY=()\n"
     "    if ((COMP_CWORD == 1)); then\n"
     "        mapfile -t COMPREPLY < <(compgen -W \"$_bivy_verbs\" -- \"$word\")\n"
@@ -115,15 +116,16 @@ static const char bash_end[] =
     "        if ((i < COMP_CWORD)) && [[ ${COMP_WORDS[i]} == '=' ]]; then\n"
     "            i=$((i + 1))\n"
     "        fi\n"
+    "        [[ $option != --cgroup-parent ]] || parent=${COMP_WORDS[i]}\n"
     "        ((i == COMP_CWORD)) || option=''\n"
     "    done\n"
     "    if [[ -n $option ]]; then\n"
     "        [[ $word != '=' ]] || word=''\n"
-    "        mapfile -t COMPREPLY < <(_bivy_values \"$option\" \"$word\")\n"
+    "        _bivy_values \"$option\" \"$word\"\n"
     "    elif [[ $began == no && $word == -* ]]; then\n"
     "        mapfile -t COMPREPLY < <(compgen -W \"$(_bivy_options \"$verb\")\" -- \"$word\")\n"
     "    elif [[ $began == no && \" $_bivy_named \" == *\" $verb \"* ]]; then\n"
-    "        mapfile -t COMPREPLY < <(compgen -W \"$(_bivy_ids \"${COMP_WORDS[0]}\")\" -- \"$word\")\n"
+    "        mapfile -t COMPREPLY < <(compgen -W \"$(_bivy_ids \"${COMP_WORDS[0]}\" \"$parent\")\" -- \"$word\")\n"
     "    elif [[ \" $_bivy_commands \" == *\" $verb \"* ]]; then\n"
     "        compopt -o filenames 2>/dev/null\n"
     "        mapfile -t COMPREPLY < <(compgen -f -- \"$word\")\n"
@@ -145,15 +147,15 @@ static void put_verbs(FILE *out, int one, int other)
 
 static void bash_values(FILE *out)
 {
-    bash_case(out, DIRECTORIES, "compopt -o filenames 2>/dev/null; compgen -d -- \"$2\"");
-    bash_case(out, FILES, "compopt -o filenames 2>/dev/null; compgen -f -- \"$2\"");
-    bash_case(out, VARIABLES, "compgen -e -- \"$2\"");
-    bash_case(out, PROFILES, "_bivy_profiles \"$2\"");
+    bash_case(out, DIRECTORIES, "compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -d -- \"$2\")");
+    bash_case(out, FILES, "compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- \"$2\")");
+    bash_case(out, VARIABLES, "mapfile -t COMPREPLY < <(compgen -e -- \"$2\")");
+    bash_case(out, PROFILES, "compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(_bivy_profiles \"$2\")");
     for (size_t i = 0; i < options_count; i++)
         if (kind_of(&options_table[i]) == WORDS) {
-            fprintf(out, "    --%s) compgen -W '", options_table[i].name);
+            fprintf(out, "    --%s) mapfile -t COMPREPLY < <(compgen -W '", options_table[i].name);
             put_words(out, options_table[i].words);
-            fputs("' -- \"$2\" ;;\n", out);
+            fputs("' -- \"$2\") ;;\n", out);
         }
 }
 
@@ -195,7 +197,8 @@ static const char zsh_begin[] =
     "\n"
     "_bivy_ids() {\n"
     "    local -a ids\n"
-    "    ids=(${${(f)\"$(_call_program ids bivy ps 2>/dev/null)\"}%%[[:blank:]]*})\n"
+    "    local parent=${(Q)opt_args[--cgroup-parent]}\n" /* as it was typed, and _call_program evaluates its words */
+    "    ids=(${${(f)\"$(_call_program ids bivy ps ${parent:+--cgroup-parent=${(q)parent}} 2>/dev/null)\"}%%[[:blank:]]*})\n"
     "    ids=(${(M)ids:#[0-9a-z](#c12)})\n"
     "    _describe -t ids 'sandbox' ids\n"
     "}\n"
@@ -206,6 +209,7 @@ static const char zsh_begin[] =
     "\n"
     "_bivy() {\n"
     "    local curcontext=$curcontext ret=1\n"
+    "    local -A opt_args\n"
     "    local -a verbs\n";
 
 static void zsh_value(FILE *out, const struct option *option)
@@ -313,7 +317,14 @@ static const char fish_begin[] =
     "end\n"
     "\n"
     "function __bivy_ids\n"
-    "    bivy ps 2>/dev/null | string match -r '^[0-9a-z]{12}(?=\\s|$)'\n"
+    "    set -l last ''\n"
+    "    set -l parent\n"
+    "    for word in (commandline -opc)\n"
+    "        test \"$last\" = --cgroup-parent; and set parent --cgroup-parent=$word\n"
+    "        string match -q -- '--cgroup-parent=*' \"$word\"; and set parent $word\n"
+    "        set last $word\n"
+    "    end\n"
+    "    bivy ps $parent 2>/dev/null | string match -r '^[0-9a-z]{12}(?=\\s|$)'\n"
     "end\n"
     "\n"
     "function __bivy_profiles\n"

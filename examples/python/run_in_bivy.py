@@ -47,6 +47,8 @@ def sentence(record):
 
 
 def main():
+    if "--" not in sys.argv:
+        sys.exit(__doc__)
     end = sys.argv.index("--")
     record, stdout, stderr = run_in_bivy(sys.argv[end + 1:], *sys.argv[1:end])
     sys.stderr.buffer.write(stderr)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The callers in examples/ against a real sandbox: each must tell a success, a failure, a timeout, an out-of-memory end and
-# a failed set-up apart, as the README says. TAP on stdout. Environment: BIVY, BIVY_ROOTFS.
+# The callers in examples/ against a real sandbox: each must tell every outcome apart, as the README says; `stuck`, which takes a broken
+# host, and a word that a later version may have, by a stand-in for bivy. TAP on stdout. Environment: BIVY, BIVY_ROOTFS.
 set -euo pipefail
 checkout=$(cd -P -- "$(dirname -- "${BASH_SOURCE[0]}")/../.." && pwd)
 python=$checkout/examples/python/run_in_bivy.py
@@ -9,7 +9,7 @@ node=$checkout/examples/node/run-in-bivy.mjs
 bail() { printf 'Bail out! %s\n' "$*"; exit 1; }
 [[ -x ${BIVY:-} ]] || bail "BIVY=${BIVY:-}: not a program; run this with meson test"
 [[ -d ${BIVY_ROOTFS:-} ]] || bail "BIVY_ROOTFS=${BIVY_ROOTFS:-}: not a directory; make it with rootfs/build --output"
-export BIVY BIVY_ROOTFS
+export BIVY BIVY_ROOTFS BIVY_REAL=$BIVY
 if ((EUID != 0)); then
     echo '1..0 # SKIP not root, and no delegated cgroup is known here'
     exit 0
@@ -81,6 +81,12 @@ cancel() {
     verdict "$status" "${caller##*/}: interrupted" "$text"$'\n'"$seen"$'\n'"$(<"$errors")"
 }
 
+# made_up CALLER OUTCOME SENTENCE: of a record that is real but for these.
+made_up() {
+    BIVY=$top/stand-in BIVY_OUTCOME=$2 expect "$1" "$2" \
+        "{\"outcome\": \"$2\", \"exit_code\": null, \"sentence\": \"$3\"}" -- sleep 60
+}
+
 all_of() {
     expect "$1" 'success' '{"outcome": "exited", "exit_code": 0, "stdout": "hello\n", "truncated": false, "limits_hit": [],
         "sentence": "the command exited with status 0"}' -- echo hello
@@ -102,15 +108,34 @@ all_of() {
         "sentence": "nothing ran: workspace /nonexistent"}' --workspace /nonexistent -- true
     expect "$1" 'a command that is not there' '{"outcome": "setup_failed", "exit_code": null, "stdout": "",
         "sentence": "nothing ran: /no/such: not found in the sandbox; "}' -- /no/such
+    expect "$1" 'a signal' '{"outcome": "signaled", "exit_code": null, "sentence": "SIGSEGV ended the command; "}' -- sh -c 'kill -SEGV $$'
+    expect "$1" 'output without end' '{"outcome": "output_limit", "exit_code": null, "truncated": true, "limits_hit": ["output"],
+        "sentence": "the command was ended because it wrote too much; "}' --max-output 1K --output-limit 64K -- yes
+    made_up "$1" stuck 'a file system does not answer and holds the command; '
+    made_up "$1" unheard_of 'the sandbox ended in a way that this program does not know: unheard_of; '
     cancel "$1"
 }
 
 top=$(mktemp -d)
 trap 'rm -rf -- "$top"' EXIT
 chmod 755 "$top"
+cat >"$top/stand-in" <<'PYTHON'
+#!/usr/bin/env python3
+import json, os, subprocess, sys, tempfile
+place = sys.argv[sys.argv.index("--report") + 1].removeprefix("fd:")
+with tempfile.TemporaryFile() as report:
+    words = [f"fd:{report.fileno()}" if word == f"fd:{place}" else word for word in sys.argv[2:]]
+    subprocess.run([os.environ["BIVY_REAL"], "run", "--timeout", "100ms", "--kill-after", "0s", *words], pass_fds=[report.fileno()])
+    report.seek(0)
+    record = json.load(report)
+record |= {"outcome": os.environ["BIVY_OUTCOME"], "exit_code": None, "signal": None, "signal_name": None}
+os.write(int(place), json.dumps(record).encode())
+sys.exit(124)
+PYTHON
+chmod 755 "$top/stand-in"
 go=$top/run_in_bivy
 callers=("$python" "$node" "$go")
-each=9
+each=13
 echo "1..$((${#callers[@]} * each + 1))"
 
 all_of "$python"

@@ -94,21 +94,39 @@ def main():
         verdict(after.st_ino != before.st_ino and after.st_mode & 0o777 == 0o644, "by a new file, which the collector may read", after)
 
         good = json.loads(texts[0])
-        hostile = [b"{}", b"null", b"[]", b"no JSON", b'{"outcome": "exited"}', b"[" * 100000, b"\xff\xfe", b"",
-                   json.dumps(good | {"outcome": 'x"} 1\nevil 1'}).encode(), json.dumps(good | {"outcome": "y" * 41}).encode(),
-                   json.dumps(good | {"limits_hit": ["memory", {}]}).encode(), json.dumps(good | {"limits_hit": None}).encode()]
+        hostile = [b"{}", b"null", b"[]", b"no JSON", b'{"outcome": "exited"}', b"[" * 100000, b"\xff\xfe", b"", b"9" * 5000,
+                   json.dumps(good | {"outcome": None}).encode(), json.dumps(good | {"outcome": ["exited"]}).encode(),
+                   json.dumps(good | {"limits_hit": ["memory", {}]}).encode(), json.dumps(good | {"limits_hit": ["memory", 1]}).encode(),
+                   json.dumps(good | {"limits_hit": "memory"}).encode(), json.dumps(good | {"limits_hit": None}).encode()]
         done = give(output, b"\n".join(hostile))
         last = read(output)
         verdict(done.returncode == 0 and last.pop("bivy_not_records_total") == len(hostile) - 1 and last == twice,
                 "what is no record is counted as that, and as nothing else", (done.stderr, last))
-        odd = good | {"times": good["times"] | {"wall_ms": 1e999, "setup_ms": "x", "cpu_user_ms": -5, "cpu_system_ms": None},
-                      "memory": good["memory"] | {"peak_bytes": True}}
-        done = give(f"{top}/odd.prom", json.dumps(odd).encode())
-        seen = read(f"{top}/odd.prom")
-        verdict(done.returncode == 0 and seen["bivy_wall_seconds_total"] == 0 and 'bivy_runs_total{outcome="exited"}' in seen,
-                "numbers that are none count as nothing", (done.stderr, seen))
+        words = ['x"} 1\nevil 1', "y" * 41, "", "\\", "\n", "é", *(f"w{number}" for number in range(200))]
+        done = give(f"{top}/words.prom", b"\n".join(json.dumps(good | {"outcome": word, "limits_hit": [word]}).encode() for word in words))
+        seen = {name: value for name, value in read(f"{top}/words.prom").items() if "{" in name and "_bucket" not in name and "mode=" not in name}
+        verdict(done.returncode == 0 and seen == {'bivy_runs_total{outcome="other"}': len(words), 'bivy_limits_hit_total{limit="other"}': len(words)},
+                "words that bivy has not are one label", (done.stderr, seen))
+        short = {key: good[key] for key in ("bivy", "id", "outcome", "exit_code", "bivy_exit")} | {"message": None, "cut": True}
+        give(f"{top}/short.prom", json.dumps(short).encode())
+        verdict(read(f"{top}/short.prom") == {'bivy_runs_total{outcome="exited"}': 1}, "the short form of a long record is a run")
+        give(f"{top}/often.prom", json.dumps(good | {"limits_hit": ["cpu"] * 1000}).encode())
+        verdict(read(f"{top}/often.prom")['bivy_limits_hit_total{limit="cpu"}'] == 1, "a limit counts once a run")
+        for name, size in (("infinite", 1e999), ("huge", 1.7e308), ("long", int("9" * 400)), ("true", True), ("text", "x"), ("negative", -5)):
+            odd = good | {"times": good["times"] | dict.fromkeys(("wall_ms", "setup_ms", "cpu_user_ms", "cpu_system_ms"), size),
+                          "memory": good["memory"] | {"peak_bytes": size, "oom_kills": size}}
+            path = f"{top}/{name}.prom"
+            done = [give(path, json.dumps(odd).encode() + b"\n" + json.dumps(odd).encode()), give(path, texts[0])]
+            seen = read(path)
+            verdict([one.returncode for one in done] == [0, 0] and seen['bivy_runs_total{outcome="exited"}'] == 3 and
+                    abs(seen["bivy_wall_seconds_total"] - (good["times"]["wall_ms"] or 0) / 1000) < 1e-6 and
+                    seen["bivy_memory_peak_bytes_sum"] == good["memory"]["peak_bytes"],
+                    f"numbers that are none count as nothing: {name}", (done, seen))
 
         many = [subprocess.Popen([PROGRAM, f"{top}/many.prom", f"{top}/0.json"]) for _ in range(8)]
+        while None in [one.poll() for one in many]:
+            if os.path.exists(f"{top}/many.prom"):
+                read(f"{top}/many.prom")  # whole at any time
         verdict([one.wait(120) for one in many] == [0] * 8 and read(f"{top}/many.prom")['bivy_runs_total{outcome="exited"}'] == 8,
                 "eight at a time lose nothing", read(f"{top}/many.prom"))
 
@@ -120,6 +138,13 @@ def main():
                     "a file of somebody else's is left alone", done)
         done = give(f"{top}/none/x.prom", texts[0])
         verdict(done.returncode == 1 and b"none/x.prom" in done.stderr, "no directory: said", done)
+        with open(os.path.join(CHECKOUT, "docs", "record.schema.json"), encoding="utf-8") as file:
+            keys = json.load(file)["properties"]
+        stages = [branch for branch in keys["error"]["oneOf"] if "properties" in branch][0]["properties"]["stage"]["enum"]
+        wants = {"outcome": keys["outcome"]["enum"], "limit": keys["limits_hit"]["items"]["enum"], "stage": stages, "mode": ["user", "system"]}
+        sys.path.insert(0, os.path.dirname(PROGRAM))
+        import bivy_textfile
+        verdict(bivy_textfile.WORDS == {label: set(words) for label, words in wants.items()}, "its words are the schema's", bivy_textfile.WORDS)
         verdict(not [name for name in os.listdir(top) if name.startswith(".bivy-")], "no half file is left")
     finish()
     return 0

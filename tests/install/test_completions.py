@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
-"""The completions that bivy makes of its option table, in the shells themselves: bash and fish are asked, zsh is typed at. TAP.
+"""The completions that bivy makes of its option table, in the shells themselves: bash and fish are asked, bash and zsh are typed at. TAP.
 
-Environment: BIVY. Each shell is started without the user's own files, in an empty home, beside a `bivy` whose `ps` shows hostile lines.
+Environment: BIVY, BIVY_ROOTFS. Each shell is started without the user's own files, in an empty home, beside a `bivy` whose `ps` shows
+hostile lines, or is bivy's own.
 """
+import json
 import os
 import pty
 import re
@@ -20,6 +22,7 @@ from tap import finish, verdict  # noqa: E402
 BIVY = os.environ.get("BIVY", "")
 PATIENCE = 60
 IDS = ["0123456789ab", "zzzzzzzzzzzz"]
+ELSEWHERE = "eeeeeeeeeeee"
 PS = """ID            AGE  COMMAND
 0123456789ab  1s   sleep 60
 zzzzzzzzzzzz  2s   $(touch hacked)
@@ -42,9 +45,9 @@ class Place:
 
     def __init__(self, top):
         self.top = top
-        for name in ("home", "bin", "zsh", "at/dir one", "at/dir two"):
+        for name in ("home", "bin", "zsh", "at/dir one", "at/dir two", "at/evil$(touch hacked)", "at/line\n$(touch hacked)"):
             os.makedirs(f"{top}/{name}")
-        for name in ("file.txt", "file two"):
+        for name in ("file.txt", "file two", "text;touch hacked"):
             with open(f"{top}/at/{name}", "w", encoding="utf-8"):
                 pass
         os.makedirs(f"{top}/home/.config/bivy/profiles")
@@ -53,12 +56,13 @@ class Place:
         with open(f"{top}/ps", "w", encoding="utf-8") as file:
             file.write(PS)
         with open(f"{top}/bin/bivy", "w", encoding="utf-8") as file:
-            file.write(f'#!/bin/sh\n[ "$1" != ps ] || exec cat "{top}/ps"\nexec "{BIVY}" "$@"\n')
+            file.write(f'#!/bin/sh\ncase "$*" in\n'
+                       f'*--cgroup-parent=/other* | *"--cgroup-parent /other"*) echo "{ELSEWHERE} 1s x"; exit ;;\nps*) exec cat "{top}/ps" ;;\nesac\nexec "{BIVY}" "$@"\n')
         os.chmod(f"{top}/bin/bivy", 0o755)
         for shell, name in (("bash", "bash"), ("zsh", "zsh/_bivy"), ("fish", "fish")):
             with open(f"{top}/{name}" if shell == "zsh" else f"{top}/{name}.completion", "w", encoding="utf-8") as file:
                 file.write(script(shell))
-        self.env = {"HOME": f"{top}/home", "PATH": f"{top}/bin:{os.environ['PATH']}", "TERM": "xterm", "LANG": "C.UTF-8",
+        self.env = {"BIVY_ROOTFS": "/nonexistent", "HOME": f"{top}/home", "PATH": f"{top}/bin:{os.environ['PATH']}", "TERM": "xterm", "LANG": "C.UTF-8",
                     "TERM_PROGRAM": "none", "OPTION_ONE": "1", "XDG_CONFIG_HOME": f"{top}/home/.config",
                     "XDG_DATA_HOME": f"{top}/home/.local/share"}
         self.at = f"{top}/at"
@@ -76,17 +80,25 @@ class Place:
         return {line.partition("\t")[0] for line in done.stdout.splitlines()} | ({done.stderr} if done.stderr else set())
 
 
-class Zsh:
-    """An interactive zsh on a terminal of its own."""
+class Typed:
+    """An interactive shell on a terminal of its own."""
+    words = {
+        "bash": (["bash", "--norc", "--noprofile", "-i"],
+                 ". {0}/bash.completion; PS1=; bind 'set enable-bracketed-paste off'; bind 'set show-all-if-ambiguous on'; "
+                 "bind 'set page-completions off'; stty columns 200 rows 200; echo rea''dy\n"),
+        "zsh": (["zsh", "-f", "-i"],
+                "fpath=({0}/zsh $fpath); PS1=; autoload -Uz compinit; compinit -D -u; zstyle ':completion:*' list-prompt ''; "
+                "LISTMAX=1000; setopt no_list_beep no_beep; stty columns 200 rows 200; echo rea''dy\n"),
+    }
 
-    def __init__(self, place):
+    def __init__(self, place, shell):
         self.seen = ""
+        words, begin = self.words[shell]
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
             os.chdir(place.at)
-            os.execvpe("zsh", ["zsh", "-f", "-i"], place.env)
-        self.say(f"fpath=({place.top}/zsh $fpath); PS1=; autoload -Uz compinit; compinit -D -u; zstyle ':completion:*' list-prompt ''; "
-                 "LISTMAX=1000; setopt no_list_beep no_beep; stty columns 200 rows 200; echo rea''dy\n")
+            os.execvpe(shell, words, place.env)
+        self.say(begin.format(place.top))
         self.wait("ready")
 
     def say(self, text):
@@ -118,6 +130,33 @@ class Zsh:
         os.waitpid(self.pid, 0)
 
 
+def live(place):
+    """The id of a real sandbox, out of bivy's own ps."""
+    if os.geteuid() != 0 or not os.path.exists(os.environ.get("BIVY_ROOTFS", "")):
+        verdict(True, "the id of a live sandbox # SKIP needs root and a rootfs (BIVY_ROOTFS)")
+        return
+    os.symlink(BIVY, f"{place.top}/real")
+    os.rename(f"{place.top}/real", f"{place.top}/bin/bivy")
+    mark = f"600.{os.getpid()}"
+    with subprocess.Popen([BIVY, "run", "--timeout", "600s", "--", "sh", "-c", f"echo began; exec sleep {mark}"],
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as sandbox:
+        try:
+            sandbox.stdout.readline()
+            there = json.loads(run([BIVY, "ps", "--json"]).stdout)["sandboxes"]
+            ids = [one["id"] for one in there if mark in json.dumps(one["command"])]
+            verdict(len(ids) == 1, "ps shows the live sandbox", there)
+            for shell, ask in (("bash", place.bash), ("fish", place.fish)):
+                if shutil.which(shell):
+                    seen = ask("bivy", "kill", "")
+                    verdict(set(ids) <= seen, f"{shell}: the id of a live sandbox", (ids, seen))
+            if shutil.which("zsh"):
+                shell = Typed(place, "zsh")
+                verdict(shell.offers(f"bivy enter {ids[0][:-1]}", ids[0] + " "), "zsh: the id of a live sandbox", shell.seen[-2000:])
+                shell.end()
+        finally:
+            sandbox.terminate()
+
+
 def per_shell(place, shell, ask):
     """The same questions to bash and fish."""
     options = {f"--{name}" for name in ("memory", "cpus", "rootfs", "network", "report", "timing", "keep-on-fail")}
@@ -144,6 +183,9 @@ def per_shell(place, shell, ask):
     for verb in ("kill", "enter"):
         seen = ask("bivy", verb, "")
         verdict(seen == set(IDS), f"{shell}: ids for {verb}, of those lines that begin with one", seen)
+    for words in (["--cgroup-parent", "/other"], ["--cgroup-parent=/other"] if shell == "fish" else ["--cgroup-parent", "=", "/other"]):
+        seen = ask("bivy", "kill", *words, "")
+        verdict(seen == {ELSEWHERE}, f"{shell}: ids below the cgroup parent that was given: {' '.join(words)}", seen)
     seen = ask("bivy", "run", "--", "ls", "--")
     verdict(not options & seen, f"{shell}: no option of bivy's behind --", seen)
     seen = ask("bivy", "run", "--memory", "1G", "ls", "--")
@@ -153,8 +195,29 @@ def per_shell(place, shell, ask):
     verdict(not os.path.exists(f"{place.at}/hacked"), f"{shell}: nothing of what ps printed was run")
 
 
+def bash(place):
+    """What readline makes of an answer: a name must stand in the line so that the shell takes it for a name."""
+    shell = Typed(place, "bash")
+    try:
+        for line, wanted, what in (
+            ("bivy run --network l", "loopback ", "the words of a choice"),
+            ("bivy run --rootfs ev", "evil\\$\\(touch\\ hacked\\)/", "a directory, quoted"),
+            ("bivy run --workspace=ev", "--workspace=evil\\$\\(touch\\ hacked\\)/", "the same behind ="),
+            ("bivy run -w ev", "evil\\$\\(touch\\ hacked\\)/", "and behind the letter"),
+            ("bivy run --workspace dir\\ o", "dir\\ one/", "a directory that was begun with a quoted blank"),
+            ("bivy run --report te", "text\\;touch\\ hacked ", "a file, quoted"),
+            ("bivy run -- cat te", "text\\;touch\\ hacked ", "a file for the command, quoted"),
+        ):
+            verdict(shell.offers(line, wanted), f"bash, typed at: {what}", f"{line}: {shell.seen[-2000:]}")
+            shell.say("\n")  # and run: this bivy may refuse it as it likes
+        shell.say("\x15echo do''ne\n")
+        verdict(shell.wait("done") and not os.path.exists(f"{place.at}/hacked"), "bash, typed at: no file's name was run", shell.seen[-2000:])
+    finally:
+        shell.end()
+
+
 def zsh(place):
-    shell = Zsh(place)
+    shell = Typed(place, "zsh")
     try:
         for line, wanted, what in (
             ("bivy pl", "plan ", "a subcommand begun"),
@@ -162,11 +225,14 @@ def zsh(place):
             ("bivy run --network l", "loopback ", "the words of a choice"),
             ("bivy run --network=l", "--network=loopback", "the same behind ="),
             ("bivy run --workspace dir", "dir\\ ", "directories for a workspace"),
+            ("bivy run --rootfs ev", "evil\\$\\(touch\\ hacked\\)/", "and for a rootfs, quoted"),
             ("bivy run -t -w dir", "dir\\ ", "and behind the letter"),
             ("bivy run --profile sm", "small-one ", "profiles"),
             ("bivy run --env OPTION_O", "OPTION_ONE", "variables for --env"),
             ("bivy kill 01", "0123456789ab ", "ids for kill"),
             ("bivy enter zz", "zzzzzzzzzzzz ", "ids for enter"),
+            ("bivy kill --cgroup-parent /other ee", ELSEWHERE + " ", "ids below the cgroup parent that was given"),
+            ("bivy kill --cgroup-parent='/other $(touch hacked)' ee", ELSEWHERE + " ", "and its words are not run"),
             ("bivy run -- cat file.", "file.txt ", "files for the command"),
             ("bivy ps --", "JSON on stdout", "the options of ps with their help"),
             ("bivy run --t", "from the start of the run", "the options of run with their help"),
@@ -194,10 +260,13 @@ def main():
                 zsh(place)
             else:
                 per_shell(place, shell, ask)
+            if shell == "bash":
+                bash(place)
         seen = place.bash("bivy", "run", "--network", "=", "lo")
         verdict(seen == {"loopback"}, "bash: a value behind =, which bash makes a word of its own", seen)
         seen = place.bash("bivy", "run", "--network", "=")
         verdict(seen == {"none", "loopback"}, "bash: the same before its first letter", seen)
+        live(place)
         verdict(place.bash("bivy", "clean", "x") == set(), "bash: nothing where there is nothing", place.bash("bivy", "clean", "x"))
     finish()
     return 0

@@ -39,15 +39,21 @@ check() {
 check 'meson install' meson install -C "$BIVY_BUILD" --no-rebuild --destdir "$dir/staged"
 prefix=$(cd "$dir/staged" && find . -path '*/bin/bivy' -printf '%h\n')
 prefix=$dir/staged/${prefix%/bin}
-missing=''
-for file in bin/bivy share/man/man1/bivy.1 share/bash-completion/completions/bivy share/zsh/site-functions/_bivy \
-    share/fish/vendor_completions.d/bivy.fish share/bivy/record.schema.json share/bivy/rootfs/build share/bivy/systemd/install \
-    share/doc/bivy/SECURITY.md share/doc/bivy/examples/python/run_in_bivy.py; do
-    [[ -s $prefix/$file ]] || missing+="$file "
-done
-point 'the program, the manual, completions, schema, rootfs tools, units, documents, examples' "$([[ -z $missing ]]; echo $?)" "$missing"
-said=$(find "$dir/staged" -type f -regextype posix-extended -regex '.*(weakened|payload|test_|\.a$).*')
-point 'nothing of the tests' "$([[ -z $said ]]; echo $?)" "$said"
+said=$(diff -- "$checkout/tests/install/files" <(find "$prefix" ! -type d -printf '%P\n' | sort)) && status=0 || status=$?
+point 'what it installs is what tests/install/files lists' "$status" "$said"
+said=$(find "$prefix" -xtype l)
+point 'no link leads nowhere' "$([[ -z $said ]]; echo $?)" "$said"
+# dangling TREE: each link of its documents, by Markdown, to a file that is not there.
+dangling() {
+    local text target
+    while IFS= read -r text; do
+        while IFS= read -r target; do
+            [[ -e ${text%/*}/$target ]] || printf '%s: %s\n' "$text" "$target"
+        done < <(grep -oE '\]\([^)#: ]+' -- "$text" | cut -c 3-)
+    done < <(find "$1" -name '*.md')
+}
+said=$(dangling "$prefix/share/doc")
+point 'the documents speak of nothing that is not installed' "$([[ -z $said && -n $(find "$prefix/share/doc" -name '*.md') ]]; echo $?)" "$said"
 for shell in bash:bash-completion/completions/bivy zsh:zsh/site-functions/_bivy fish:fish/vendor_completions.d/bivy.fish; do
     check "the completions of ${shell%%:*} are the installed program's" \
         cmp "$prefix/share/${shell#*:}" <("$prefix/bin/bivy" help --completion="${shell%%:*}")
@@ -67,7 +73,7 @@ check 'it runs a command' "$program" run -- sh -c 'id | grep -q uid=1000'
 
 # ---- the package ----
 
-said=$(dpkg-deb -c "$package" | awk '$2 != "root/root" || $1 ~ /[sStT]/ || $1 ~ /^.....w|^........w/ || $6 !~ /^\.\/(usr\/.*)?$/')
+said=$(dpkg-deb -c "$package" | awk '$2 != "root/root" || $1 ~ /[sStT]/ || $1 ~ /^[^l]....w|^[^l].......w/ || $6 !~ /^\.\/(usr\/.*)?$/')
 point 'everything is of root, in /usr, and nobody else may write it' "$([[ -z $said ]]; echo $?)" "$said"
 root=$dir/root
 mkdir -p "$root/var/lib/dpkg/updates" "$root/var/lib/dpkg/info"
@@ -82,9 +88,24 @@ check 'so does the installer of the units' "$root/usr/share/bivy/systemd/install
 check 'the manual is compressed, and has a name' grep -q 'throw-away' <(zcat "$root/usr/share/man/man1/bivy.1.gz")
 check 'the notices of what is linked in are there' test -s "$root/usr/share/doc/bivy/copyright.libcap2" -a \
     -s "$root/usr/share/doc/bivy/copyright.musl"
-check 'dpkg takes it away' dpkg --root="$root" --log="$dir/log" --purge bivy
-said=$(find "$root" -path "$root/var/lib/dpkg" -prune -o ! -type d -print)
-point 'and nothing is left' "$([[ -z $said && ! -e $root/usr ]]; echo $?)" "$said$(find "$root/usr" 2>/dev/null | head)"
+# Of another version, with a file that this one has not: as an upgrade finds it, and a way back.
+mkdir "$dir/other"
+dpkg-deb --raw-extract "$package" "$dir/other"
+sed -i 's/^Version: .*/Version: 999.1/' "$dir/other/DEBIAN/control"
+echo old >"$dir/other/usr/share/bivy/gone-later"
+dpkg-deb --root-owner-group --build "$dir/other" "$dir/other.deb" >"$dir/log.build"
+dpkg_here() { dpkg --root="$root" --log="$dir/log" --force-downgrade "$@"; }
+check 'an upgrade' dpkg_here --install "$dir/other.deb"
+check 'has what the new version has' test -e "$root/usr/share/bivy/gone-later"
+check 'another' dpkg_here --install "$package"
+point 'takes away what the new version has no more' "$([[ ! -e $root/usr/share/bivy/gone-later ]]; echo $?)" "$(find "$root/usr/share/bivy")"
+check 'and it is whole' test -z "$(dpkg --root="$root" --verify bivy 2>&1)" -a -x "$root/usr/bin/bivy"
+for how in remove purge; do
+    dpkg-query --admindir="$root/var/lib/dpkg" -W bivy >/dev/null 2>&1 || dpkg_here --install "$package" >"$dir/log.build"
+    check "dpkg takes it away: --$how" dpkg_here "--$how" bivy
+    said=$(find "$root" -path "$root/var/lib/dpkg" -prune -o ! -type d -print)
+    point 'and nothing is left' "$([[ -z $said && ! -e $root/usr ]]; echo $?)" "$said$(find "$root/usr" 2>/dev/null | head)"
+done
 
 # ---- what must not be packaged ----
 

@@ -24,7 +24,7 @@ enum place { JOURNAL, SYSLOG, NEITHER };
 static enum place place;
 
 /* A socket at a path that both this process and bivy's mount namespace reach. */
-static void listen_as(enum place which)
+static void listen_on(enum place which, int type)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
 
@@ -35,10 +35,17 @@ static void listen_as(enum place which)
     assert_true(strlen(socket_path) < sizeof address.sun_path);
     snprintf(address.sun_path, sizeof address.sun_path, "%.100s", socket_path);
     unlink(socket_path);
-    receiver = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    receiver = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     assert_true(receiver >= 0);
     assert_int_equal(bind(receiver, (struct sockaddr *)&address, sizeof address), 0);
     assert_int_equal(chmod(socket_path, 0666), 0);
+    if (type == SOCK_STREAM)
+        assert_int_equal(listen(receiver, 0), 0);
+}
+
+static void listen_as(enum place which)
+{
+    listen_on(which, SOCK_DGRAM);
 }
 
 static void touch_at(const char *path)
@@ -229,6 +236,39 @@ static void a_long_record_is_shortened_for_syslog(void **state)
     check_journal(session_finish(session_start(HOW(.prepare = put_in_place), (words[1] = "journal", words))), "exited", "6");
 }
 
+/* Some daemons have a stream at /dev/log. Each line ends with a NUL there. One whose daemon does not take connections holds nobody. */
+static void syslog_may_be_a_stream(void **state)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    char *text = keep(calloc(1, MOST + 1));
+    const struct result *result;
+    size_t length = 0;
+    ssize_t got;
+    int other = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), taken;
+
+    (void)state;
+    listen_on(SYSLOG, SOCK_STREAM);
+    result = RUN(HOW(.prepare = put_in_place), "--log", "syslog", "--", "true");
+    CHECK_WELL(result);
+    taken = accept(receiver, NULL, NULL);
+    assert_true(taken >= 0);
+    while ((got = recv(taken, text + length, MOST - length, 0)) > 0)
+        length += (size_t)got;
+    CHECK(result, length == strlen(text) + 1);
+    CHECK(result, !strcmp(text_format("%s\n", syslog_text(result, text, "<14>")), result->record_text));
+    close(taken);
+    snprintf(address.sun_path, sizeof address.sun_path, "%.100s", socket_path);
+    assert_int_equal(connect(other, (struct sockaddr *)&address, sizeof address), 0); /* the one that may wait */
+    result = RUN(HOW(.prepare = put_in_place), "--log", "syslog", "--", "true");
+    CHECK_WELL(result);
+    CHECK(result, strstr(result->err, "--log syslog:") && strstr(result->err, "EAGAIN"));
+    close(other);
+    listen_on(JOURNAL, SOCK_STREAM); /* which is no journald */
+    result = RUN(HOW(.prepare = put_in_place), "--log", "journal", "--", "true");
+    CHECK_WELL(result);
+    CHECK(result, strstr(result->err, "EPROTOTYPE"));
+}
+
 /* A log is a copy: that it is missing is said, and changes nothing else. */
 static void no_log_is_said_and_no_more(void **state)
 {
@@ -277,7 +317,7 @@ int main(int argc, char **argv)
     static const struct harness_test tests[] = {
         TEST(the_journal_has_every_outcome), TEST(the_journal_has_what_could_not_be_run), TEST(hostile_bytes_end_no_line),
         TEST(syslog_has_a_line),             TEST(a_long_record_is_shortened_for_syslog), TEST(no_log_is_said_and_no_more),
-        TEST(a_full_log_holds_nobody),       TEST(off_is_off),
+        TEST(syslog_may_be_a_stream),        TEST(a_full_log_holds_nobody),       TEST(off_is_off),
     };
 
     return harness_main(argc, argv, "logs", tests, sizeof tests / sizeof tests[0]);

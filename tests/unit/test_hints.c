@@ -203,6 +203,32 @@ static void a_long_name(void **state)
     says("signal", "nnnn was ended by SIGSEGV", "no limit of bivy's does that");
 }
 
+/* What cannot see its limit must be told, but once. */
+static void a_runtime_that_is_blind(void **state)
+{
+    char *told[] = {(char *)(uintptr_t) "PATH=/bin", (char *)(uintptr_t) "JAVA_TOOL_OPTIONS=-Xmx32m", NULL};
+
+    (void)state;
+    outcome.kind = OUTCOME_OOM;
+    outcome.wait_status = SIGKILL;
+    outcome.readings.memory_peak = 64 * MIB;
+    outcome.readings.oom_kills = 1;
+    outcome.victim.bytes = 63 * MIB;
+    snprintf(outcome.victim.name, sizeof outcome.victim.name, "java");
+    says("memory", "java, itself 63.0 MiB large, was killed", "; Java cannot see this limit: tell it, --env JAVA_TOOL_OPTIONS=-XX:MaxRAM=67108864");
+    snprintf(outcome.victim.name, sizeof outcome.victim.name, "dotnet");
+    says("memory", "dotnet", "--env DOTNET_GCHeapHardLimit=0x3000000");
+    plan.env = told;
+    says("memory", ".NET cannot see", "0x3000000");
+    snprintf(outcome.victim.name, sizeof outcome.victim.name, "java");
+    hints_make(&spec, &plan, &outcome, hints);
+    assert_null(strstr(hints[0].text, "Java cannot"));
+    snprintf(outcome.victim.name, sizeof outcome.victim.name, "javac");
+    plan.env = NULL;
+    hints_make(&spec, &plan, &outcome, hints);
+    assert_null(strstr(hints[0].text, "--env"));
+}
+
 static void the_other_limits(void **state)
 {
     fresh(state);
@@ -430,7 +456,8 @@ static void everything(void **state)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(all_is_well, fresh), cmocka_unit_test_setup(memory, fresh), cmocka_unit_test_setup(the_other_limits, fresh),
+        cmocka_unit_test_setup(all_is_well, fresh), cmocka_unit_test_setup(memory, fresh), cmocka_unit_test_setup(a_runtime_that_is_blind, fresh),
+        cmocka_unit_test_setup(the_other_limits, fresh),
         cmocka_unit_test_setup(memory_of_the_kernel, fresh), cmocka_unit_test_setup(others_ran_out, fresh),
         cmocka_unit_test_setup(without_a_workspace, fresh), cmocka_unit_test_setup(a_long_name, fresh),
         cmocka_unit_test_setup(endings, fresh),     cmocka_unit_test_setup(no_plan, fresh), cmocka_unit_test_setup(everything, fresh),
