@@ -33,10 +33,12 @@ struct stream {
     struct screen screen; /* what that terminal was told and not untold */
 };
 
-/* Where it goes: the caller's descriptor, opened anew where that can be. last: where to note the last byte, should that be a terminal. */
-void stream_to(struct stream *stream, int fd, char *last);
-/* From the caller's standard input to out, which is non-blocking and becomes the stream's. */
-void stream_from_stdin(struct stream *stream, int out);
+/* Where it goes: the caller's descriptor, opened anew where that can be. last: where to note the last byte, should that be a terminal.
+ * 0 or -errno: it cannot even be duplicated. */
+int stream_to(struct stream *stream, int fd, char *last);
+/* From the caller's standard input to out, which is non-blocking and becomes the stream's. 0 or -errno, as stream_to; then
+ * out is closed: an empty input. */
+int stream_from_stdin(struct stream *stream, int out);
 /* Passes on this many bytes, half of them live; SPEC_UNLIMITED: all. */
 void stream_limit(struct stream *stream, uint64_t most);
 

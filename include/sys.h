@@ -31,6 +31,8 @@ int sys_seal_relocations(void);
 
 /* clone3(2); flags and the rest as in struct clone_args. Fork semantics: no CLONE_VM. 0 in the child. */
 pid_t sys_clone3(struct clone_args *args);
+/* O_NONBLOCK for this open file description, read back: whoever reads a pipe that only seems to have it waits beyond every deadline. */
+int sys_nonblocking(int fd);
 int sys_pidfd_open(pid_t pid);
 int sys_pidfd_send_signal(int pidfd, int signal);
 int sys_openat2(int dirfd, const char *path, uint64_t flags, uint64_t resolve);

@@ -200,6 +200,8 @@ static int make_leaves(const struct plan *plan, struct cgroup *cgroup, struct fa
         result = v1_leaf(plan, cgroup, (enum controller)c, &why);
         if (result < 0 && !cgroup_unenforced(plan, controller_limit[c])) {
             *fault = why;
+            if (result == -EMFILE)
+                return result; /* nothing is wrong with the cgroup */
             snprintf(fault->hint, sizeof fault->hint,
                      "have it made and handed over (chown) in every hierarchy, correct --cgroup-parent, or run without this limit: "
                      "--unenforced %s", limit_name(controller_limit[c]));

@@ -63,6 +63,7 @@ int fault_set(struct fault *fault, enum stage stage, int errnum, const char *hin
     va_start(args, format);
     vsnprintf(fault->what, sizeof fault->what, format, args);
     va_end(args);
-    fault_hint(fault, hint);
+    /* Whatever was to be opened: the same mend everywhere, and no other would help. */
+    fault_hint(fault, errnum == EMFILE ? "raise the caller's limit of open files (ulimit -n)" : hint);
     return errnum ? -errnum : -EINVAL;
 }

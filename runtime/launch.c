@@ -21,7 +21,7 @@ static int open_pipe(int *read_end, int *write_end, int flags, struct fault *fau
     int ends[2];
 
     if (pipe2(ends, O_CLOEXEC | flags) < 0)
-        return fault_set(fault, STAGE_CLONE, errno, "raise the caller's limit of open files", "no pipe can be made");
+        return fault_set(fault, STAGE_CLONE, errno, NULL, "no pipe can be made");
     *read_end = ends[0];
     *write_end = ends[1];
     return 0;

@@ -59,7 +59,7 @@ int listener_open(struct listener *listener, bool may_block, int *inner, struct 
         return fault_set(fault, STAGE_SECCOMP, E2BIG, "run without --explain",
                          "the kernel tells more of a refused call than bivy can hold");
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
-        return fault_set(fault, STAGE_SECCOMP, errno, "raise the caller's limit of open files", "no socket can be made");
+        return fault_set(fault, STAGE_SECCOMP, errno, NULL, "no socket can be made");
     listener->socket = ends[0];
     listener->may_block = may_block;
     listener->reads = may_block ? READS_BY_HELPER : READS;

@@ -54,7 +54,12 @@ static int open_anew(int fd, int mode, bool *ours)
         anew = SYS_AGAIN(open(path, mode | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
     }
     *ours = anew >= 3 && same_file(fd, anew); /* it is what it was opened as */
-    return *ours ? anew : fcntl(fd, F_DUPFD_CLOEXEC, 3);
+    if (*ours)
+        return anew;
+    if (anew >= 3)
+        close(anew);
+    anew = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+    return anew < 0 ? -errno : anew;
 }
 
 int stream_open_out(int fd, bool *ours)
@@ -62,7 +67,7 @@ int stream_open_out(int fd, bool *ours)
     return open_anew(fd, O_WRONLY, ours);
 }
 
-void stream_to(struct stream *stream, int fd, char *last)
+int stream_to(struct stream *stream, int fd, char *last)
 {
     mode_t type = type_of(fd);
 
@@ -70,9 +75,10 @@ void stream_to(struct stream *stream, int fd, char *last)
     /* Not to sockets and terminals: there splice(2) may block whatever it is told. */
     stream->splices = type == S_IFIFO || type == S_IFREG;
     stream->last = type == S_IFCHR && isatty(fd) ? last : NULL;
+    return stream->out < 0 ? stream->out : 0;
 }
 
-void stream_from_stdin(struct stream *stream, int out)
+int stream_from_stdin(struct stream *stream, int out)
 {
     stream->out = out;
     stream->out_ours = true;
@@ -80,8 +86,10 @@ void stream_from_stdin(struct stream *stream, int out)
     /* A pipe that may not be opened anew (another user's): splice is the one call that does not block on it. */
     stream->splices = !stream->in_ours && type_of(0) == S_IFIFO;
     stream->head = SPEC_UNLIMITED;
-    if (stream->in < 0)
-        sys_close(&stream->out);
+    if (stream->in >= 0)
+        return 0;
+    sys_close(&stream->out);
+    return stream->in;
 }
 
 void stream_limit(struct stream *stream, uint64_t most)

@@ -20,20 +20,28 @@ static uint64_t inode_of(int fd)
     return SYS_AGAIN(fstat(fd, &file)) < 0 ? 0 : file.st_ino;
 }
 
+/* Not to be taken for one that is gone: what the command says would be lost, and nobody told. */
+static int no_duplicate(int fd, int errnum, struct fault *fault)
+{
+    return fault_set(fault, STAGE_STREAMS, errnum, NULL, "the caller's descriptor %d cannot be duplicated", fd);
+}
+
 static int open_command_pipe(struct streams *streams, int fd, const struct plan *plan, struct fault *fault)
 {
     struct stream *stream = fd == 1 ? &streams->out : &streams->err;
-    int ends[2];
+    int ends[2], result;
 
     if (pipe2(ends, O_CLOEXEC) < 0)
-        return fault_set(fault, STAGE_STREAMS, errno, "raise the caller's limit of open files", "no pipe can be made");
+        return fault_set(fault, STAGE_STREAMS, errno, NULL, "no pipe can be made");
     stream->in = ends[0];
     stream->in_ours = true;
     stream->wide = plan->memory < WIDE_MEMORY;
     streams->child[fd] = ends[1];
-    if (fcntl(ends[0], F_SETFL, O_NONBLOCK) < 0) /* our end only: each end is an open file description of its own */
-        return fault_set(fault, STAGE_STREAMS, errno, NULL, "fcntl");
-    stream_to(stream, fd, &streams->last);
+    /* our end only: each end is an open file description of its own */
+    if ((result = sys_nonblocking(ends[0])) < 0)
+        return fault_set(fault, STAGE_STREAMS, -result, NULL, "a pipe cannot be made non-blocking");
+    if ((result = stream_to(stream, fd, &streams->last)) < 0)
+        return no_duplicate(fd, -result, fault);
     if (fd == 2) { /* spliced, its last words would not be seen; and who writes much, writes it to stdout */
         stream->splices = false;
         stream->words = &streams->words;
@@ -45,7 +53,10 @@ static int open_command_pipe(struct streams *streams, int fd, const struct plan 
 /* The terminal is made inside, later. */
 static int open_terminal(const struct plan *plan, struct streams *streams, struct fault *fault)
 {
-    stream_to(&streams->out, 1, &streams->last);
+    int result = stream_to(&streams->out, 1, &streams->last);
+
+    if (result < 0)
+        return no_duplicate(1, -result, fault);
     streams->out.splices = false; /* out of a terminal splice(2) may block */
     streams->out.wide = true;
     streams->out.shown = streams->out.in_ours = true;
@@ -59,7 +70,7 @@ int streams_show(const struct plan *plan, struct streams *streams, struct fault 
     if (plan->interactive)
         streams->in.out = fcntl(streams->terminal.master, F_DUPFD_CLOEXEC, 3);
     if (streams->out.in < 0 || (plan->interactive && streams->in.out < 0))
-        return fault_set(fault, STAGE_STREAMS, errno, "raise the caller's limit of open files", "a descriptor cannot be duplicated");
+        return fault_set(fault, STAGE_STREAMS, errno, NULL, "a descriptor cannot be duplicated");
     return 0;
 }
 
@@ -86,13 +97,14 @@ int streams_open(const struct plan *plan, struct streams *streams, struct fault 
     if (!plan->interactive)
         return 0; /* the child opens the sandbox's own /dev/null */
     if (pipe2(ends, O_CLOEXEC) < 0)
-        return fault_set(fault, STAGE_STREAMS, errno, "raise the caller's limit of open files", "no pipe can be made");
+        return fault_set(fault, STAGE_STREAMS, errno, NULL, "no pipe can be made");
     streams->child[0] = ends[0];
     streams->in.out = ends[1];
-    if (fcntl(ends[1], F_SETFL, O_NONBLOCK) < 0 || (streams->inode[0] = inode_of(ends[0])) == 0)
-        return fault_set(fault, STAGE_STREAMS, errno, NULL, "fcntl");
-    stream_from_stdin(&streams->in, ends[1]);
-    return 0;
+    if ((result = sys_nonblocking(ends[1])) < 0)
+        return fault_set(fault, STAGE_STREAMS, -result, NULL, "a pipe cannot be made non-blocking");
+    if ((streams->inode[0] = inode_of(ends[0])) == 0)
+        return fault_set(fault, STAGE_STREAMS, errno, NULL, "a pipe cannot be examined");
+    return (result = stream_from_stdin(&streams->in, ends[1])) < 0 ? no_duplicate(0, -result, fault) : 0;
 }
 
 void streams_close_child(struct streams *streams)

@@ -48,6 +48,16 @@ pid_t sys_clone3(struct clone_args *args)
     return (pid_t)AGAIN(syscall(SYS_clone3, args, sizeof *args));
 }
 
+int sys_nonblocking(int fd)
+{
+    int flags = fcntl(fd, F_GETFL);
+
+    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
+        return -errno;
+    flags = fcntl(fd, F_GETFL);
+    return flags >= 0 && flags & O_NONBLOCK ? 0 : -EIO;
+}
+
 int sys_pidfd_open(pid_t pid)
 {
     return result(syscall(SYS_pidfd_open, pid, 0));

@@ -88,7 +88,7 @@ int terminal_open(bool interactive, struct terminal *terminal, struct fault *fau
     terminal->window = terminal->keys ? STDIN_FILENO : isatty(STDOUT_FILENO) == 1 ? STDOUT_FILENO : -1;
     read_size(terminal);
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
-        return fault_set(fault, STAGE_STREAMS, errno, "raise the caller's limit of open files", "no socket can be made");
+        return fault_set(fault, STAGE_STREAMS, errno, NULL, "no socket can be made");
     terminal->handover = ends[0];
     terminal->child = ends[1];
     return open_signals(terminal, fault);

@@ -322,6 +322,34 @@ static void tiny_soft_limits(void *data)
     }
 }
 
+static void few_descriptors(void *data)
+{
+    struct rlimit limit = {.rlim_cur = *(rlim_t *)data, .rlim_max = *(rlim_t *)data};
+
+    if (setrlimit(RLIMIT_NOFILE, &limit))
+        _exit(98);
+}
+
+/* However few a caller leaves bivy: all of it works, or nothing runs and the reason is said. */
+static void any_number_of_descriptors(void **state)
+{
+    unsigned refused = 0, ran = 0;
+
+    (void)state;
+    for (rlim_t most = 16; most < 64 && ran < 5; most++) { /* which --open-files takes at the least */
+        const struct result *result = RUN(HOW(.last = few_descriptors, .data = &most), "--open-files", "16", "--", "sh", "-c", "echo out; echo err >&2");
+        if (result->status == 125) {
+            CHECK(result, strstr(result->err, "bivy: ") && strstr(result->err, "open files") && result->out_length == 0);
+            refused++;
+        } else {
+            CHECK_WELL(result);
+            CHECK(result, !strcmp(result->out, "out\n") && !strcmp(result->err, "err\n"));
+            ran++;
+        }
+    }
+    assert_true(refused > 0 && ran == 5);
+}
+
 static void tiny_soft_limits_of_the_caller(void **state)
 {
     (void)state;
@@ -442,6 +470,7 @@ int main(int argc, char **argv)
         TEST(sigterm_cancels_whatever_the_caller_did_to_it),
         TEST(an_ignored_sighup_does_not_cancel),
         TEST(tiny_soft_limits_of_the_caller),
+        TEST(any_number_of_descriptors),
         TEST(core_dumps_stay_off),
         TEST(odd_attributes_of_the_caller),
         TEST(a_caller_with_a_session_of_its_own),
