@@ -138,7 +138,7 @@ def live(place):
     os.symlink(BIVY, f"{place.top}/real")
     os.rename(f"{place.top}/real", f"{place.top}/bin/bivy")
     mark = f"600.{os.getpid()}"
-    with subprocess.Popen([BIVY, "run", "--timeout", "600s", "--", "sh", "-c", f"echo began; exec sleep {mark}"],
+    with subprocess.Popen([BIVY, "run", "--timeout", "600s", "--", "sh", "-c", f"echo began; sleep {mark}; :"],
                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as sandbox:
         try:
             sandbox.stdout.readline()
