@@ -39,7 +39,7 @@ CASES = [
      "`cat` reads fd 0, an empty pipe, whose writer is `sleep`; and `sleep` only sleeps. It is the beginning of the pipeline that has to be quicker."),
     ("A script waits until something is done",
      "--timeout 1s --kill-after 100ms --cpus 1 -- sh -c 'while [ ! -e /tmp/done ]; do :; done'", ("autopsy",), ("sh", "running", "loop"),
-     "The shell was running and used the processor all the time: a loop whose end does not come. Nobody makes /tmp/done."),
+     "The shell was running and waited for nothing: a loop whose end does not come. Nobody makes /tmp/done."),
     ("A worker takes jobs from a queue",
      "--timeout 1s --kill-after 100ms -- sh -c 'mkfifo /tmp/queue; cat /tmp/queue'", ("autopsy",), ("/tmp/queue", "FIFO", "other end"),
      "`cat` hangs in opening a FIFO: it opens when somebody opens it for writing. Start the writer first, or in the background."),

@@ -138,18 +138,20 @@ def live(place):
     os.symlink(BIVY, f"{place.top}/real")
     os.rename(f"{place.top}/real", f"{place.top}/bin/bivy")
     mark = f"600.{os.getpid()}"
-    with subprocess.Popen([BIVY, "run", "--timeout", "600s", "--", "sh", "-c", f"echo began; exec sleep {mark}"],
+    with subprocess.Popen([BIVY, "run", "--timeout", "600s", "--", "sh", "-c", f"echo began; sleep {mark}; :"],
                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as sandbox:
         try:
             sandbox.stdout.readline()
-            there = json.loads(run([BIVY, "ps", "--json"]).stdout)["sandboxes"]
-            ids = [one["id"] for one in there if mark in json.dumps(one["command"])]
+            ids, end = [], time.monotonic() + PATIENCE
+            while not ids and time.monotonic() < end:  # its pid 1 may be a moment behind its command
+                there = json.loads(run([BIVY, "ps", "--json"]).stdout)["sandboxes"]
+                ids = [one["id"] for one in there if mark in json.dumps(one["command"])]
             verdict(len(ids) == 1, "ps shows the live sandbox", there)
             for shell, ask in (("bash", place.bash), ("fish", place.fish)):
                 if shutil.which(shell):
                     seen = ask("bivy", "kill", "")
                     verdict(set(ids) <= seen, f"{shell}: the id of a live sandbox", (ids, seen))
-            if shutil.which("zsh"):
+            if shutil.which("zsh") and ids:
                 shell = Typed(place, "zsh")
                 verdict(shell.offers(f"bivy enter {ids[0][:-1]}", ids[0] + " "), "zsh: the id of a live sandbox", shell.seen[-2000:])
                 shell.end()
