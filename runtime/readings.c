@@ -102,7 +102,8 @@ bool readings_usage(const struct cgroup *cgroup, struct usage *usage)
     char text[8 * 1024];
 
     *usage = (struct usage){.total = readings_memory(cgroup)};
-    return usage->total && text_of(cgroup_controller(cgroup, CONTROLLER_MEMORY), "memory.stat", text, sizeof text) &&
+    /* No memory at all is an answer as well: everybody may have gone before the look. */
+    return text_of(cgroup_controller(cgroup, CONTROLLER_MEMORY), "memory.stat", text, sizeof text) &&
            readings_usage_parse(text, v1, usage);
 }
 
