@@ -25,7 +25,7 @@ struct usage {
     uint64_t scratch; /* tmpfs and other shared memory */
     uint64_t cache;   /* pages of files, which the kernel takes back before it kills */
     uint64_t kernel;  /* page tables, inodes, pipes */
-    uint64_t behind;  /* so much of that is so only because the kernel's sums lag (mem_cgroup_flush_stats of cgroup v2); 0: hardly anything */
+    uint64_t behind;  /* so much of that is not: the sums lag (mem_cgroup_flush_stats), or it changed between two files; 0: hardly anything */
     uint64_t major_faults; /* not bytes: pages of files read for a process that touched them, since the leaf was made (pgmajfault) */
 };
 
@@ -99,6 +99,9 @@ void readings_parse(const struct readings_texts *texts, struct readings *reading
 
 /* The parts of a usage, from the text of memory.stat; total must be there already: what the kernel does not name is its own. */
 bool readings_usage_parse(const char *text, bool v1, struct usage *usage);
+
+/* The kernel says how much is its own: fills in behind. */
+void readings_usage_kernel(struct usage *usage, uint64_t kernel);
 
 /* That much is known to have been scratch, and less was seen: it goes together with pid 1, and a look may come too late for some of it, or
  * the kernel's own sums may be behind (mem_cgroup_flush_stats), and what they do not name was taken for the kernel's. */

@@ -71,10 +71,19 @@ static bool thrashed(const struct list *list)
            outcome->major_faults >= 500 && outcome->major_faults / 100 >= ns / 1000000000;
 }
 
+/* What the memory was when it was full. A look long before says nothing of that. */
+static const struct usage *when_full(const struct list *list)
+{
+    static const struct usage unknown;
+    const struct usage *usage = &list->outcome->usage;
+
+    return usage->total >= list->plan->memory / 4 * 3 ? usage : &unknown;
+}
+
 /* What to do about memory depends on what it was. */
 static const char *mend_memory(const struct list *list)
 {
-    const struct usage *usage = &list->outcome->usage;
+    const struct usage *usage = when_full(list);
     bool killed = list->outcome->readings.oom_kills > 0; /* the kernel had taken back what pages of files it could */
 
     if (!usage->moment)
@@ -126,7 +135,7 @@ static void on_memory(struct list *list)
     char limit[UNITS_TIME_TEXT], parts[200], who[100], blind[BLIND_TEXT];
 
     units_show_size(list->plan->memory, limit);
-    parts_of(&outcome->usage, parts);
+    parts_of(when_full(list), parts);
     if (outcome->readings.oom_kills > 0)
         say(list, "memory", "%s was killed at the memory limit of %s%s: %s, or raise --memory%s", victim(outcome, who), limit, parts,
             mend_memory(list), blind_mend(outcome->victim.name, list->plan->env, list->plan->memory, blind));

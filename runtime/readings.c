@@ -100,10 +100,15 @@ bool readings_usage(const struct cgroup *cgroup, struct usage *usage)
 {
     bool v1 = cgroup->v1[CONTROLLER_MEMORY] >= 0;
     char text[8 * 1024];
+    uint64_t kernel;
 
     *usage = (struct usage){.total = readings_memory(cgroup)};
-    return usage->total && text_of(cgroup_controller(cgroup, CONTROLLER_MEMORY), "memory.stat", text, sizeof text) &&
-           readings_usage_parse(text, v1, usage);
+    /* No memory at all is an answer as well: everybody may have gone before the look. */
+    if (!text_of(cgroup_controller(cgroup, CONTROLLER_MEMORY), "memory.stat", text, sizeof text) || !readings_usage_parse(text, v1, usage))
+        return false;
+    if (v1 && text_of(cgroup->v1[CONTROLLER_MEMORY], "memory.kmem.usage_in_bytes", text, sizeof text) && readings_single(text, &kernel))
+        readings_usage_kernel(usage, kernel);
+    return true;
 }
 
 /* Its size is the second number, in pages. A name is read only of who is larger than all before. */

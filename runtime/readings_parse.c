@@ -98,7 +98,14 @@ void readings_parse(const struct readings_texts *texts, struct readings *reading
     }
 }
 
-#define BEHIND_LEAST ((uint64_t)1 << 20)
+#define BEHIND_LEAST ((uint64_t)1 << 20) /* each processor may have some pages in stock */
+
+void readings_usage_kernel(struct usage *usage, uint64_t kernel)
+{
+    uint64_t more = usage->kernel > kernel ? usage->kernel - kernel : 0;
+
+    usage->behind = more > BEHIND_LEAST + usage->total / 8 ? more : 0;
+}
 
 bool readings_usage_parse(const char *text, bool v1, struct usage *usage)
 {
@@ -112,11 +119,11 @@ bool readings_usage_parse(const char *text, bool v1, struct usage *usage)
     if (usage->total < named)
         usage->total = named; /* the counters are read one after the other */
     usage->kernel = usage->total - named;
-    /* v2 since Linux 5.18 has a line for that as well: what is more, but for what the processors have in stock, no line knows of yet. */
-    usage->behind = !v1 && readings_keyed(text, "kernel", &kernel) && usage->kernel > kernel ? usage->kernel - kernel : 0;
-    readings_keyed(text, "sock", &sockets);
-    if (usage->behind <= sockets + BEHIND_LEAST + usage->total / 8)
-        usage->behind = 0;
+    usage->behind = 0;
+    if (!v1 && readings_keyed(text, "kernel", &kernel)) { /* since Linux 5.18 */
+        readings_keyed(text, "sock", &sockets);
+        readings_usage_kernel(usage, kernel + sockets);
+    }
     usage->major_faults = 0;
     readings_keyed(text, v1 ? "total_pgmajfault" : "pgmajfault", &usage->major_faults);
     return true;

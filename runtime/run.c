@@ -36,6 +36,8 @@ static void read_outcome(struct host *host, struct outcome *outcome)
     if (outcome->victim.usage.moment) { /* the kernel's own word, of that very moment */
         outcome->usage = outcome->victim.usage;
         readings_usage_full(&outcome->usage, outcome->victim.of == OOM_OF_LEAF ? host->plan.memory : 0);
+    } else if (outcome->readings.oom_kills > 0 && outcome->usage.total < outcome->readings.memory_peak / 4 * 3) {
+        outcome->usage = (struct usage){.moment = MOMENT_NONE}; /* an early look says nothing of what filled the memory after it */
     }
     outcome->out.seen = host->streams.out.seen;
     outcome->out.passed = host->streams.out.passed;

@@ -41,7 +41,7 @@ static void keep(struct sampling *sampling, enum moment moment)
     struct usage *best = &sampling->outcome->usage, now;
     uint64_t least = moment == MOMENT_LIMIT ? best->total - best->total / 8 : best->total;
 
-    if (!look(sampling, &now) || now.behind || moment < best->moment || (moment == best->moment && now.total <= least))
+    if (sampling->outcome->have_status || !look(sampling, &now) || now.behind || moment < best->moment || (moment == best->moment && now.total <= least))
         return;
     now.moment = moment;
     *best = now;
@@ -83,6 +83,7 @@ void sampling_end(struct sampling *sampling)
     struct readings readings = sampling->outcome->readings;
     uint64_t peak;
 
+    sampling->next = UINT64_MAX; /* what goes away from now on says nothing of the command */
     if (!sampling->outcome->have_readings) /* somebody is left, and the record's are taken later */
         readings_take(sampling->cgroup, &readings);
     peak = readings.memory_peak;

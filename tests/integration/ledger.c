@@ -158,6 +158,17 @@ static void the_parts_when_a_process_is_left(void **state)
     CHECK(result, record_null(result, "memory.peak_bytes") || record_number(result, "memory.parts.heap_bytes") >= 12 * MIB);
 }
 
+/* What was left behind takes its time to die, for there is little of a processor to be had: those looks are not the command's. */
+static void the_parts_when_the_end_takes_long(void **state)
+{
+    const struct result *result = RUN(HOW(.workspace = workspace_make()), "--cpus", "0.3", "--timeout", "100s", "--", "sh", "-c",
+                                      "./payload memory 20971520; for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16; do sleep 100 & done; exit 0");
+
+    (void)state;
+    CHECK_WELL(result);
+    CHECK(result, record_null(result, "memory.peak_bytes") || record_number(result, "memory.parts.heap_bytes") >= 12 * MIB);
+}
+
 /* Where the pages of the program are charged to the sandbox itself the kernel takes them, again and again, before it kills: the command
  * makes no headway. Said to be so, not to be a loop. (Root: an ordinary user may find them mapped by others.) */
 static void a_full_memory_that_nothing_is_killed_for(void **state)
@@ -437,6 +448,7 @@ int main(int argc, char **argv)
         TEST_ROOT(memory_of_others),
         TEST(the_parts_of_a_good_run),
         TEST(the_parts_when_a_process_is_left),
+        TEST(the_parts_when_the_end_takes_long),
         TEST_ROOT(a_full_memory_that_nothing_is_killed_for),
         TEST(the_processor),
         TEST(processes),

@@ -99,6 +99,8 @@ static void memory(void **state)
     outcome.victim = (struct oom_report){0};
     says("memory", "a process was killed", "--memory");
     assert_null(strstr(hints[0].text, "heap"));
+    outcome.usage = (struct usage){.moment = MOMENT_SAMPLE, .total = 3 * MIB, .heap = MIB, .scratch = 2 * MIB}; /* the last look was early */
+    says("memory", "memory limit of 64.0 MiB: use less at a time", "--memory");
     outcome.most = (struct processes){.bytes = 11 * MIB, .name = "python3"}; /* no log to be had, but looks were taken */
     says("memory", "a process (the largest seen was python3, with 11.0 MiB) was killed", "--memory");
     outcome.readings.oom_kills = 0;
