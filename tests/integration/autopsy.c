@@ -77,6 +77,7 @@ static void a_reader_of_an_empty_pipe(void **state)
     CHECK(result, number(result, cat, "on.0.with.0") == number(result, sleeper, "pid"));
     CHECK(result, reader_count(reader_at(cat, "on.0.with")) == 1 && reader_count(reader_at(cat, "on")) == 1);
     CHECK(result, number(result, cat, "cpu_ms") < 500 && number(result, cat, "age_ms") > 100 && number(result, cat, "age_ms") < 2500);
+    CHECK(result, number(result, sleeper, "limit_ms") == 60000);
     CHECK(result, is(sleeper, "command.1", "60") && reader_count(reader_at(sleeper, "on")) == 0);
     const struct reader *shell = find(result, "sh", "child");
     CHECK(result, number(result, shell, "pid") == 2 && number(result, shell, "ppid") == 1);
@@ -242,6 +243,8 @@ static void every_way_to_wait(void **state)
                       (is(epoll, "on.0.is", "socket") && is(epoll, "on.1.is", "pipe")));
     CHECK(result, number(result, find(result, "threads", "pipe"), "threads") == 2);
     CHECK(result, is(find(result, "peer", "socket"), "on.0.address", "unix"));
+    const struct reader *lock = find(result, "lock", "lock"); /* by another descriptor of its own */
+    CHECK(result, number(result, lock, "on.0.with.0") == number(result, lock, "pid") && is(lock, "limit_ms", NULL));
     const struct reader *room = find(result, "room", "pipe");
     CHECK(result, number(result, room, "on.0.with.0") == number(result, room, "pid")); /* it only waits for itself */
 }
