@@ -204,7 +204,7 @@ static void on_timeout(struct list *list)
 {
     const struct autopsy *autopsy = list->outcome->autopsy;
     const struct autopsy_process *process = culprit_find(autopsy);
-    char limit[UNITS_TIME_TEXT], line[180], mend[180];
+    char limit[UNITS_TIME_TEXT], line[220], mend[180];
 
     units_show_time(list->plan->timeout, limit);
     if (list->outcome->kind == OUTCOME_STUCK) {
