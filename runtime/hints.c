@@ -212,7 +212,7 @@ static void on_timeout(struct list *list)
     } else if (process) {
         autopsy_line(process, false, line, sizeof line);
         culprit_mend(autopsy, process, mend, sizeof mend);
-        say(list, "timeout", "%.40s was still at work after %s and was ended. %s: %s", list->program, limit, line,
+        say(list, "timeout", "%s was still at work after %s and was ended. %s: %s", list->program, limit, line,
             thrashed(list) ? "it was short of memory: see there" : mend);
     } else {
         say(list, "timeout", "%s was still at work after %s and was ended: if it only needs longer, raise --timeout", list->program, limit);
