@@ -19,7 +19,7 @@ enum {
     AUTOPSY_ON = 4,        /* descriptors that one waits on */
     AUTOPSY_WITH = 4,      /* processes at the other end of a pipe, or that hold a lock */
     AUTOPSY_COMMAND = 256, /* bytes of a command line */
-    AUTOPSY_PATH = 128,
+    AUTOPSY_PATH = 256,
     AUTOPSY_NAME = 64,
     AUTOPSY_CHANNEL = 48,
     AUTOPSY_POLLED = 8,    /* entries of a poll(2) that are looked at */

@@ -12,7 +12,7 @@ enum tone { TONE_PLAIN, TONE_GOOD, TONE_BAD, TONE_HINT };
 
 struct summary_line {
     enum tone tone;
-    char text[512]; /* names in it are the command's: any byte but NUL may be there */
+    char text[560]; /* names in it are the command's: any byte but NUL may be there */
 };
 #define SUMMARY_MOST 40
 

@@ -8,7 +8,7 @@
 
 #define MS ((uint64_t)1000000)
 
-enum { SHOWN = 60 }; /* bytes of a command line */
+enum { SHOWN = 60, SHOWN_PATH = 72 }; /* bytes of a command line, of which the beginning tells most, and of a path, of which the end does */
 
 const char *autopsy_wait_name(enum autopsy_wait wait)
 {
@@ -143,6 +143,16 @@ static void add_bytes(struct line *line, const char *bytes)
     line->length += plain_text(bytes, strlen(bytes), line->text + line->length, line->size - line->length);
 }
 
+static void add_path(struct line *line, const char *path)
+{
+    char text[4 * AUTOPSY_PATH + 1];
+    size_t length = plain_text(path, strlen(path), text, sizeof text), from = length > SHOWN_PATH ? length - SHOWN_PATH : 0;
+
+    while (from && ((unsigned char)text[from] & 0xc0) == 0x80) /* not into a character */
+        from++;
+    add(line, "%s%s", from ? "..." : "", text + from);
+}
+
 static void add_holders(struct line *line, const struct autopsy_process *process, const struct autopsy_end *end)
 {
     bool lock = process->waits == AUTOPSY_LOCK;
@@ -174,7 +184,7 @@ static void add_end(struct line *line, const struct autopsy_process *process, co
         add(line, "fd %d", end->fd);
     if (end->path[0]) {
         add(line, "%s", end->fd >= 0 ? ", " : "");
-        add_bytes(line, end->path);
+        add_path(line, end->path);
     }
     if (name && end->is != AUTOPSY_IS_OTHER && !(end->path[0] && (end->is == AUTOPSY_IS_FILE || end->is == AUTOPSY_IS_DEVICE)))
         add(line, ", %s%s%s", brims && end->fd >= 0 ? (end->writes ? "a full " : "an empty ") : articles[end->is] ? articles[end->is] : "a ",

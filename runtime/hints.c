@@ -213,7 +213,7 @@ static void on_timeout(struct list *list)
 {
     const struct autopsy *autopsy = list->outcome->autopsy;
     const struct autopsy_process *process = culprit_find(autopsy);
-    char limit[UNITS_TIME_TEXT], line[180], mend[180];
+    char limit[UNITS_TIME_TEXT], line[220], mend[180];
 
     units_show_time(list->plan->timeout, limit);
     if (list->outcome->kind == OUTCOME_STUCK) {
@@ -221,7 +221,7 @@ static void on_timeout(struct list *list)
     } else if (process) {
         autopsy_line(process, false, line, sizeof line);
         culprit_mend(autopsy, process, mend, sizeof mend);
-        say(list, "timeout", "%.40s was still at work after %s and was ended. %s: %s", list->program, limit, line,
+        say(list, "timeout", "%s was still at work after %s and was ended. %s: %s", list->program, limit, line,
             thrashed(list) ? "it was short of memory: see there" : mend);
     } else {
         say(list, "timeout", "%s was still at work after %s and was ended: if it only needs longer, raise --timeout", list->program, limit);

@@ -43,7 +43,8 @@ static void headline(struct page *page, const struct plan *plan, const struct ou
     else if (outcome->have_status && WIFSIGNALED(outcome->wait_status))
         snprintf(how, sizeof how, " (%s)", outcome_signal_name(WTERMSIG(outcome->wait_status), name));
     add(page, well ? TONE_GOOD : TONE_BAD, "%s%s, %s, peak memory %s of %s%s%s", outcome_name(outcome->kind), how,
-        units_show_time(outcome->ended_at > outcome->ready_at ? outcome->ended_at - outcome->ready_at : 0, wall),
+        !outcome->ended_at ? "not ended"
+                           : units_show_time(outcome->ended_at > outcome->ready_at ? outcome->ended_at - outcome->ready_at : 0, wall),
         outcome->readings.have_peak ? units_show_size(outcome->readings.memory_peak, peak) : "unknown",
         units_show_size(plan->memory, limit), outcome->victim.name[0] ? ", killed for memory: " : "", outcome->victim.name);
 }

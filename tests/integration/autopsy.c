@@ -77,6 +77,7 @@ static void a_reader_of_an_empty_pipe(void **state)
     CHECK(result, number(result, cat, "on.0.with.0") == number(result, sleeper, "pid"));
     CHECK(result, reader_count(reader_at(cat, "on.0.with")) == 1 && reader_count(reader_at(cat, "on")) == 1);
     CHECK(result, number(result, cat, "cpu_ms") < 500 && number(result, cat, "age_ms") > 100 && number(result, cat, "age_ms") < 2500);
+    CHECK(result, number(result, sleeper, "limit_ms") == 60000);
     CHECK(result, is(sleeper, "command.1", "60") && reader_count(reader_at(sleeper, "on")) == 0);
     const struct reader *shell = find(result, "sh", "child");
     CHECK(result, number(result, shell, "pid") == 2 && number(result, shell, "ppid") == 1);
@@ -112,6 +113,8 @@ static void the_hint_names_whom_to_look_at(void **state)
         {"nc -l -p 3333", " nc -l -p 3333 (pid 2): accept of fd 3, a socket that listens on tcp [::]:3333; ", "a server"},
         {"exec ./payload wait room", " ./payload wait room (pid ", "it holds the other end itself"},
         {"exec ./payload wait itself", " ./payload wait itself (pid ", "it has no other thread that could wake it"},
+        {"d=$(printf %0110d 1) && mkdir /tmp/$d && cd /tmp/$d && mkfifo inbox && exec cat inbox", "1/inbox, a fifo whose other end nobody has",
+         "a FIFO opens only"},
         {"exec 8> /tmp/lock 9> /tmp/lock; flock 8; flock 9", " flock of fd 9, /tmp/lock, which it holds itself; ", "through another descriptor"},
     };
 
@@ -242,6 +245,8 @@ static void every_way_to_wait(void **state)
                       (is(epoll, "on.0.is", "socket") && is(epoll, "on.1.is", "pipe")));
     CHECK(result, number(result, find(result, "threads", "pipe"), "threads") == 2);
     CHECK(result, is(find(result, "peer", "socket"), "on.0.address", "unix"));
+    const struct reader *lock = find(result, "lock", "lock"); /* by another descriptor of its own */
+    CHECK(result, number(result, lock, "on.0.with.0") == number(result, lock, "pid") && is(lock, "limit_ms", NULL));
     const struct reader *room = find(result, "room", "pipe");
     CHECK(result, number(result, room, "on.0.with.0") == number(result, room, "pid")); /* it only waits for itself */
 }
@@ -253,7 +258,7 @@ static void names_of_strangers(void **state)
     const char *path = value(result, odd, "on.0.path", READER_STRING)->text, *head = "/tmp/\n\033]0;owned\a\"";
 
     (void)state;
-    CHECK(result, is(odd, "state", "S") && !strncmp(path, head, strlen(head)) && strlen(path) <= 128 + 2);
+    CHECK(result, is(odd, "state", "S") && !strncmp(path, head, strlen(head)) && strlen(path) <= 256 + 2);
     CHECK(result, is(odd, "command.0", "/proc/self/exe") && reader_count(reader_at(odd, "command")) == 2);
     /* 15 of the 256 bytes are the first word's; every byte that is no UTF-8 has become three */
     CHECK(result, !strncmp(value(result, odd, "command.1", READER_STRING)->text, "\n\033[31m\a\"\\\xef\xbf\xbd\xef\xbf\xbd,\n", 16));

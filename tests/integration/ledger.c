@@ -66,7 +66,8 @@ static void memory_by_heap(void **state)
         return;
     }
     /* The kernel log is not his to read; so it is said who was large when that was looked at, which may need more than one run. */
-    AWAIT(strstr(record_hint(RUN(HOW(.workspace = workspace_make()), "--memory", "32M", "--cpus", "64", "--", "./payload", "memory", "67108864"), "memory"),
+    AWAIT(strstr(record_hint(RUN(HOW(.workspace = workspace_make()), "--memory", "32M", "--cpus", "64", "--", "./payload", "memory", "67108864"),
+                             "memory"),
                  "a process (the largest seen was payload, with "));
 }
 

@@ -403,6 +403,14 @@ static void whole_lines(void **state)
     memset(process.command, '\033', process.command_length = AUTOPSY_COMMAND);
     autopsy_line(&process, false, text, 180); /* as in a hint */
     assert_non_null(strstr(text, "\\x1b... (pid 7): read of fd 0, stdin of the whole run"));
+    process.on[0].is = AUTOPSY_IS_FILE; /* of a path the end tells most */
+    memset(process.on[0].path, '/', AUTOPSY_PATH);
+    memcpy(process.on[0].path + AUTOPSY_PATH - 9, "/\xc3\xa4/x\n.py", 9);
+    autopsy_line(&process, false, text, sizeof text);
+    assert_non_null(strstr(text, ": read of fd 0, ...//////"));
+    assert_non_null(strstr(text, "///\xc3\xa4/x\\x0a.py"));
+    process.on[0].is = AUTOPSY_IS_STDIN;
+    process.on[0].path[0] = '\0';
     memset(process.command, 0, process.command_length = AUTOPSY_COMMAND); /* a process may wipe it */
     check_line(&process, "cat (pid 7): read of fd 0, stdin of the whole run");
 }

@@ -272,6 +272,10 @@ static void the_other_limits(void **state)
     outcome.kind = OUTCOME_STUCK;
     hit("timeout");
     says("timeout", "SIGKILL", "bivy clean");
+    outcome.have_status = false;
+    outcome.ended_at = 0;
+    assert_true(summary_make(&spec, &plan, &outcome, lines) > 1);
+    assert_non_null(strstr(lines[0].text, "stuck, not ended, "));
     fresh(state);
     outcome.ended.scratch_full = 1;
     hit("scratch");
