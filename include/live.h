@@ -51,6 +51,10 @@ int live_find(const struct hierarchies *cgroups, const char *path, const char *i
 /* The processes in its leaf, as their numbers are here: at most room of them. */
 size_t live_processes(const struct live *live, pid_t *pids, size_t room);
 
+/* The one that has this number in its own pid namespace, in its leaf; 0: there is none. */
+pid_t live_inside(const struct live *live, pid_t number);
+#define LIVE_COMMAND 2 /* the first that pid 1 made */
+
 /* The number that a process has in its own pid namespace, where that is one level below ours; 0: it is not, or the process is gone. */
 pid_t live_number_inside(pid_t pid);
 

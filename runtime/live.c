@@ -56,15 +56,27 @@ static pid_t find_keeper(const struct live *live, bool *named_so)
     return 0;
 }
 
-static pid_t find_init(const struct live *live)
+pid_t live_inside(const struct live *live, pid_t number)
 {
     static pid_t pids[MOST_PIDS];
     size_t count = live_processes(live, pids, MOST_PIDS);
 
     for (size_t i = 0; i < count; i++)
-        if (live_number_inside(pids[i]) == 1)
+        if (live_number_inside(pids[i]) == number)
             return pids[i];
     return 0;
+}
+
+/* pid 1 takes on its name when the command has called execve, as soon as it has a processor again; until execve the command is called as
+ * pid 1 is. */
+static bool began(const struct live *live)
+{
+    char name[64], command[64];
+    pid_t pid;
+
+    return live_process_named(live->init, "bivy-init") ||
+           ((pid = live_inside(live, LIVE_COMMAND)) > 0 && live_process_read(live->init, "comm", name, sizeof name) &&
+            live_process_read(pid, "comm", command, sizeof command) && strcmp(name, command) != 0);
 }
 
 static void find_holder(struct live *live)
@@ -92,7 +104,7 @@ static enum live_state state_of(const struct live *live)
     if (live->init && leaves_event(live->leaf, "frozen"))
         return LIVE_STOPPED;
     if (live->init)
-        return live_process_named(live->init, "bivy-init") ? LIVE_RUNNING : LIVE_STARTING;
+        return began(live) ? LIVE_RUNNING : LIVE_STARTING;
     return leaves_young(live->leaf) ? LIVE_STARTING : LIVE_ENDING;
 }
 
@@ -114,7 +126,7 @@ int live_read(int parent, const char *path, const char *name, struct live *live)
     live->leaf = SYS_AGAIN(openat(parent, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
     if (live->leaf < 0)
         return errno == ENOENT ? -ENOENT : 0;
-    live->init = find_init(live);
+    live->init = live_inside(live, 1);
     live->state = state_of(live);
     if (live->init)
         live_process_age(live->init, &live->age);

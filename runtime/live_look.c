@@ -13,7 +13,6 @@
 #include "sys.h"
 
 #define MS ((uint64_t)1000000)
-#define MOST_PIDS 4096
 
 /* ---- what it uses ---- */
 
@@ -145,14 +144,9 @@ static int read_command(void *data, void *answer)
 
 size_t live_command(const struct live *live, char *bytes, size_t size)
 {
-    static pid_t pids[MOST_PIDS];
     struct command_line line = {0};
-    size_t count = ready(live) ? live_processes(live, pids, MOST_PIDS) : 0;
-    pid_t command = 0;
+    pid_t command = ready(live) ? live_inside(live, LIVE_COMMAND) : 0;
 
-    for (size_t i = 0; i < count && !command; i++)
-        if (live_number_inside(pids[i]) == 2) /* the first that pid 1 forked */
-            command = pids[i];
     if (!command)
         return 0;
     struct helper_left left;
