@@ -66,6 +66,10 @@ bool cgroup_populated(const struct cgroup *cgroup);
  * for `bivy clean`. Idempotent. */
 int cgroup_remove(struct cgroup *cgroup, uint64_t deadline);
 
+/* The run is over and its leaf stays, for a keeper: from here on it is held by its own lock alone, and the next run sweeps what is stale
+ * beside it. */
+void cgroup_keep(const struct cgroup *cgroup);
+
 /* Closes descriptors only (the child's copy). */
 void cgroup_close(struct cgroup *cgroup);
 

@@ -30,9 +30,11 @@ struct course {
     uint64_t autopsied;       /* how long it took */
     enum outcome_kind cause;  /* why the supervisor ends it; OUTCOME_EXITED: it does not */
     bool failed;              /* a fault came up the pipe */
-    bool aborted;             /* the workspace's connection was ended */
+    bool aborted;             /* the workspace's connection was ended; or who looks after a command that joined was killed as well */
     struct sampling sampling; /* of a phase up to TERMINATING */
 };
+
+#define COURSE_JOIN ((uint64_t)30000000000) /* ns for whoever enters to be ready: a sandbox at its processor limit has little time to give */
 
 /* The contract's ending: SIGTERM, a grace, SIGKILL. The first cause counts. */
 void course_end(struct course *course, enum outcome_kind cause);

@@ -17,7 +17,10 @@ int leaves_open_parent(const char *mount, const char *path, bool ours);
 /* rmdir of name below parent; waits at most deadline (sys_now() scale) for its last process. 0 gone or never there, or -EBUSY. */
 int leaves_remove(int parent, const char *name, uint64_t deadline);
 
-/* Is there a live process in or below the v2 cgroup? */
+/* Has this line of the v2 cgroup's cgroup.events a number that is not 0? */
+bool leaves_event(int leaf, const char *name);
+
+/* Is there a live process in or below it? */
 bool leaves_populated(int leaf);
 
 /* Is it the name of a leaf: LEAVES_PREFIX and a run's id? */
@@ -25,6 +28,13 @@ bool leaves_name(const char *name);
 
 /* May its bivy have made this leaf and not locked it yet? Nobody else may try its lock then. */
 bool leaves_young(int leaf);
+
+/* Called with each leaf: its parent's descriptor and path, and its name, which are valid for the call only. Not 0: no more of them. */
+typedef int leaves_visitor(int parent, const char *path, const char *name, void *data);
+
+/* Every leaf in the directory path of the v2 hierarchy or, where path is NULL, in all of the hierarchy that this user may look at: 32 deep,
+ * and not in leaves, which have nothing below. 0, also where path is not there, or -errno with *fault. */
+int leaves_walk(const struct hierarchies *cgroups, const char *path, leaves_visitor *visit, void *data, struct fault *fault);
 
 struct leaves_sweep {
     unsigned removed, live, stuck;

@@ -28,10 +28,11 @@ struct listing_row {
 /* "running" and so on. */
 const char *listing_state_name(enum live_state state);
 
-/* A line for the heads, one a row; no byte of a row can move a terminal, and no row is longer than is read at a glance. *text is
+/* A line for the heads, one a row; where they are, should that be several cgroups or should one be stale, which needs it said to bivy clean; no byte of a row can move a terminal, and no row is longer than is read at a glance. *text is
  * allocated and NUL-terminated. 0 or -ENOMEM. */
 int listing_text(const struct listing_row *rows, size_t count, char **text);
 
+/* cgroup_parent: the one that was named; NULL: all were looked through. */
 void listing_json(struct json *json, const char *cgroup_parent, const struct listing_row *rows, size_t count);
 
 /* Bytes as printable ASCII and UTF-8, at most `columns` of them and never more than fit: controls and what is no UTF-8 as \xNN, a cut

@@ -1,4 +1,4 @@
-/* ps: every sandbox below a cgroup parent, with all that `bivy ps` says of it. */
+/* ps: every sandbox, or those in a cgroup parent, with all that `bivy ps` says of it. */
 #ifndef BIVY_PS_H
 #define BIVY_PS_H
 
@@ -10,7 +10,7 @@ struct ps {
     size_t count;
 };
 
-/* 0, also where no run has ever been, or -errno with *fault. ps_release in either case. */
+/* Those in the cgroup path, or in all that there are where it is NULL. 0, also where no run has ever been, or -errno with *fault. ps_release in either case. */
 int ps_gather(const struct hierarchies *cgroups, const char *path, struct ps *ps, struct fault *fault);
 void ps_release(struct ps *ps);
 

@@ -13,7 +13,7 @@ int run_and_tell(const struct spec *spec, const struct fault *early);
 /* A whole run without a record and without a word, for `bivy check`, in a process of its own. Fills *outcome. */
 void run_silently(const struct spec *spec, struct outcome *outcome);
 
-/* `bivy enter`: a command in a sandbox that is there already. Gives bivy's exit status; 1: there is no such sandbox. */
-int run_enter(const struct spec *spec);
+/* `bivy enter`: a command in a sandbox that is there already. argv: bivy's own (image.h). Gives bivy's exit status; 1: there is no such sandbox. */
+int run_enter(const struct spec *spec, char **argv);
 
 #endif

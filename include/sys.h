@@ -130,6 +130,7 @@ int sys_limit_set(int resource, const struct sys_limit *limit);
 struct sys_names {
     int dir;
     long got, at;
+    unsigned char type; /* of the last one: DT_DIR and so on, readdir(3) */
     _Alignas(8) char buffer[4096];
 };
 /* 1: *name is the next one ("." and ".." left out), valid until the next call; 0: no more; -errno. Begin with {.dir = fd}. */

@@ -144,8 +144,8 @@ static int watch_oom(struct cgroup *cgroup, struct fault *fault)
 
 #define SWEEP_PATIENCE 50000000u /* ns, for all of them: a run does not wait for what is stuck */
 
-/* A shared lock on the parent says "a bivy is at work here", so whoever gets it exclusively knows that everything below is
- * stale. Only then does a run sweep: its cost stays flat in the number of live sandboxes. A lock that somebody holds for ever
+/* A shared lock on the parent says "a bivy is at work here", so whoever gets it exclusively knows that everything below that is not
+ * locked itself is stale. Only then does a run sweep: its cost stays flat in the number of live sandboxes. A lock that somebody holds for ever
  * costs the sweep and a tenth of a second, nothing else. */
 static void lock_parent(const struct plan *plan, struct cgroup *cgroup)
 {
@@ -157,6 +157,11 @@ static void lock_parent(const struct plan *plan, struct cgroup *cgroup)
     /* Another bivy may be sweeping at this moment; it must be done before our leaf exists without a lock of its own. */
     for (int tries = 0; SYS_AGAIN(flock(cgroup->parent, LOCK_SH | LOCK_NB)) < 0 && tries < 100; tries++)
         poll(NULL, 0, 1);
+}
+
+void cgroup_keep(const struct cgroup *cgroup)
+{
+    flock(cgroup->parent, LOCK_UN);
 }
 
 static int v2_leaf(const struct plan *plan, struct cgroup *cgroup, unsigned *missing, struct fault *fault)

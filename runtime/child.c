@@ -279,6 +279,9 @@ static int join_namespaces(struct child *child, struct fault *fault)
     if (result < 0)
         return result;
     sys_close_others((int[]){ends[0], ends[1], ends[2], child->up, child->lifeline, child->streams->terminal.child}, 6);
+    /* Out of reach of the keys of the caller's terminal, as pid 1 is: it has to reap, and to end the command as --kill-after says. */
+    if (setsid() < 0)
+        return fault_set(fault, STAGE_CLONE, errno, NULL, "no session can be made");
     for (int fd = 0; fd < 3; fd++) /* taken, as everything that follows expects; what the command has there is made as in a run */
         if (SYS_AGAIN(open("/dev/null", O_RDWR | O_CLOEXEC | O_NOCTTY)) != fd)
             return fault_set(fault, STAGE_CLONE, errno, NULL, "descriptor %d cannot be made", fd);
@@ -427,8 +430,12 @@ static _Noreturn void command_main(struct child *child)
     int result;
 
     sys_signals_unblock(); /* pid 1 has SIGCHLD blocked by now */
-    if (child->join)
+    if (child->join) {
+        struct pollfd lifeline = {.fd = child->lifeline};
         prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0); /* its parent is no pid 1, with which it would die */
+        if (poll(&lifeline, 1, 0) > 0 && lifeline.revents & POLLHUP)
+            _exit(1); /* and may just have been killed: that is done behind the lifeline's end only */
+    }
     enter(child, STAGE_DESCRIPTORS);
     if (set_descriptors(child, &fault) < 0)
         tell_fault(child->up, &fault);

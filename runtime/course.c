@@ -12,13 +12,14 @@
 #define STUCK_AFTER (1700 * MS)  /* from SIGKILL to saying that the kernel cannot end it: part of the contract's 2 s */
 #define ABORT_AFTER (1400 * MS)  /* with --abort-stuck: from SIGKILL to ending the connection */
 #define DRAIN_WITHIN (300 * MS)  /* from the command's end to that of the sandbox; then SIGKILL by cgroup, and no processor limit */
+#define JOINED_ENDS (500 * MS)   /* for who entered to go by himself; then SIGKILL, as to one who is frozen */
 #define CLEAR_WITHIN (1000 * MS) /* for all but pid 1 to be gone, with --keep-on-fail; then pid 1 goes too */
 
 void course_kill(struct course *course)
 {
     if (course->phase >= KILLING)
         return;
-    if (course->launched->joined && course->launched->lifeline >= 0) {
+    if (course->launched->joined) {
         sys_close(&course->launched->lifeline); /* who looks after the command that joined ends it, reaps it and tells */
     } else {
         cgroup_kill(course->cgroup);
@@ -27,7 +28,7 @@ void course_kill(struct course *course)
     if (course->phase != CLEARING)
         course->killed_at = sys_now() - course->autopsied;
     course->phase = KILLING;
-    course->deadline = course->killed_at + (course->plan->abort_stuck ? ABORT_AFTER : STUCK_AFTER);
+    course->deadline = course->killed_at + (course->launched->joined ? JOINED_ENDS : course->plan->abort_stuck ? ABORT_AFTER : STUCK_AFTER);
 }
 
 /* Without pid 1, whose story the supervisor knows, unless there is nobody else yet. */
@@ -104,7 +105,11 @@ void course_late(struct course *course, uint64_t now)
         course_kill(course);
         break;
     case KILLING:
-        if (course->plan->abort_stuck && !course->aborted) {
+        if (course->launched->joined && !course->aborted) {
+            course->aborted = true;
+            sys_pidfd_send_signal(course->launched->pidfd, SIGKILL); /* its command goes with it, and comes to bivy, the subreaper */
+            course->deadline = course->killed_at + STUCK_AFTER;
+        } else if (course->plan->abort_stuck && !course->aborted) {
             course->aborted = true;
             course->outcome->trouble = TROUBLE_IO_STUCK;
             stuck_abort(course->plan->workspace);

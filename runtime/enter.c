@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "listing.h"
+#include "live_process.h"
 #include "options.h"
 #include "sys.h"
 
@@ -78,14 +79,21 @@ static char *their_variable(const char *name)
 static int read_theirs(struct entrance *entrance, struct fault *fault)
 {
     pid_t holder = entrance->live.holder;
+    SYS_CLOSES int pidfd = sys_pidfd_open(holder);
+    struct pollfd end = {.fd = pidfd, .events = POLLIN};
     size_t length = 0;
     struct fault why;
     int argc = 0;
+
+    if (pidfd < 0 || live_process_holds(holder, entrance->live.leaf) != 1)
+        return fault_set(fault, STAGE_PLAN, ESRCH, "it may just have ended: bivy ps", "who runs sandbox %.32s has gone", entrance->live.id);
 
     entrance->words = read_words(holder, "cmdline", &length);
     entrance->environment = entrance->words ? read_words(holder, "environ", &environment_length) : NULL;
     if (!entrance->environment)
         return fault_set(fault, STAGE_PLAN, errno, NULL, "what the run of sandbox %.32s was asked for cannot be read", entrance->live.id);
+    if (poll(&end, 1, 0) != 0) /* its number may have become somebody else's, whose words these would be */
+        return fault_set(fault, STAGE_PLAN, ESRCH, "it may just have ended: bivy ps", "who ran sandbox %.32s has gone", entrance->live.id);
     environment = entrance->environment;
     entrance->argv = split(entrance->words, length);
     if (!entrance->argv)
@@ -93,29 +101,35 @@ static int read_theirs(struct entrance *entrance, struct fault *fault)
     while (entrance->argv[argc])
         argc++;
     if (options_parse(argc, entrance->argv, &entrance->theirs, &why) < 0)
-        return fault_set(fault, STAGE_PLAN, EINVAL, "was its profile changed since?", "the options of sandbox %.32s are not understood: %.200s",
+        return fault_set(fault, STAGE_PLAN, EINVAL, "was its profile changed since? It is read again, by a relative path from here", "the options of sandbox %.32s are not understood: %.200s",
                          entrance->live.id, why.what);
     return 0;
 }
 
 /* Until it is there with all that belongs to it. */
-static int find(const struct spec *spec, const struct facts *facts, const char *parent, struct live *live, struct fault *fault)
+static int find(const struct spec *spec, const struct facts *facts, struct live *live, struct fault *fault)
 {
     uint64_t by = sys_now() + READY_WITHIN;
+    char path[PATH_MAX];
+    const char *where;
     int result;
 
+    if ((result = plan_search(spec->cgroup_parent, &facts->cgroups, path, &where, fault)) < 0)
+        return result;
     for (;;) {
-        if ((result = live_find(&facts->cgroups, parent, spec->id, live, fault)) < 0)
+        if ((result = live_find(&facts->cgroups, where, spec->id, live, fault)) < 0)
             return result;
         if (live->owner != facts->euid)
             return fault_set(fault, STAGE_PLAN, EPERM, "as that user", "sandbox %.32s is user %u's", live->id, live->owner);
         if ((live->state == LIVE_RUNNING || live->state == LIVE_KEPT) && live->holder)
             return 0;
         if (live->state == LIVE_STALE)
-            return fault_set(fault, STAGE_CGROUP, ENOENT, "bivy clean removes what it left", "sandbox %.32s has lost its bivy", live->id);
+            return live_stale(live, fault);
         if (sys_now() >= by)
-            return fault_set(fault, STAGE_PLAN, EAGAIN, "bivy ps shows its state", "sandbox %.32s is %s, nothing can go in", live->id,
-                             listing_state_name(live->state));
+            return fault_set(fault, STAGE_PLAN, EAGAIN,
+                             live->state == LIVE_STOPPED ? "continue its bivy (fg, or kill -CONT): all that is inside stands still, and so would who enters"
+                                                         : "bivy ps shows its state",
+                             "sandbox %.32s is %s, nothing can go in", live->id, listing_state_name(live->state));
         live_release(live);
         poll(NULL, 0, 5);
     }
@@ -123,18 +137,16 @@ static int find(const struct spec *spec, const struct facts *facts, const char *
 
 int enter_find(const struct spec *spec, const struct facts *facts, struct entrance *entrance, struct plan *plan, struct fault *fault)
 {
-    char parent[PATH_MAX];
     struct live *live = &entrance->live;
-    bool ours;
     int result;
 
     own_terminal = spec->tty;
-    if ((result = plan_cgroup_parent(spec->cgroup_parent, facts->privileged, &facts->cgroups, parent, &ours, fault)) < 0 ||
-        (result = find(spec, facts, parent, live, fault)) < 0 || (result = read_theirs(entrance, fault)) < 0 ||
+    if ((result = find(spec, facts, live, fault)) < 0 || (result = read_theirs(entrance, fault)) < 0 ||
         (result = join_find(live, facts->namespaces, &entrance->join, fault)) < 0 ||
         (result = plan_join(&entrance->theirs, spec, facts, their_variable, plan, fault)) < 0)
         return result;
-    strcpy(plan->cgroup_parent, parent);
+    entrance->init = sys_pidfd_open(live->init);
+    strcpy(plan->cgroup_parent, live->parent);
     plan->joins = entrance->join.inode;
     if (!live_host_ids(live->init, &plan->host_uid, &plan->host_gid) ||
         sched_getaffinity(live->init, sizeof plan->processors, &plan->processors) < 0)

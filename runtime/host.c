@@ -108,6 +108,7 @@ static void keep(struct host *host, struct outcome *outcome)
     }
     for (int i = 0; i < POLICY_NAMESPACES && host->launched.names.open; i++)
         fds[keeper.count++] = host->launched.names.fd[i];
+    cgroup_keep(cgroup);
     clock_gettime(CLOCK_REALTIME, &wall);
     outcome->kept_until = (int64_t)wall.tv_sec * 1000000000 + wall.tv_nsec + (int64_t)outcome->kept;
     pid_t pid = keeper_fork(&keeper);

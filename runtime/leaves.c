@@ -49,12 +49,17 @@ int leaves_remove(int parent, const char *name, uint64_t deadline)
     }
 }
 
-bool leaves_populated(int dir)
+bool leaves_event(int leaf, const char *name)
 {
     char text[256];
-    uint64_t populated = 0;
+    uint64_t value = 0;
 
-    return sys_read_file(dir, "cgroup.events", text, sizeof text) > 0 && readings_keyed(text, "populated", &populated) && populated;
+    return sys_read_file(leaf, "cgroup.events", text, sizeof text) > 0 && readings_keyed(text, name, &value) && value;
+}
+
+bool leaves_populated(int leaf)
+{
+    return leaves_event(leaf, "populated");
 }
 
 /* A leaf nobody holds the lock of. */

@@ -11,10 +11,11 @@
 #define MOST_WORKSPACE 40 /* columns */
 #define MOST_COMMAND 60
 #define MOST_USER 16
+#define MOST_PARENT 80
 #define CELL 512 /* bytes: every column may be an escape of four bytes, or a character of as many */
 
-enum column { ID, STATE, AGE, USER, MEMORY, CPU, PIDS, WORKSPACE, COMMAND, COLUMN_COUNT };
-static const char *const heads[COLUMN_COUNT] = {"ID", "STATE", "AGE", "USER", "MEMORY", "CPU", "PIDS", "WORKSPACE", "COMMAND"};
+enum column { ID, STATE, AGE, USER, MEMORY, CPU, PIDS, WORKSPACE, PARENT, COMMAND, COLUMN_COUNT };
+static const char *const heads[COLUMN_COUNT] = {"ID", "STATE", "AGE", "USER", "MEMORY", "CPU", "PIDS", "WORKSPACE", "CGROUP", "COMMAND"};
 
 struct cells {
     char text[COLUMN_COUNT][CELL];
@@ -22,7 +23,7 @@ struct cells {
 };
 
 static const char *const state_names[LIVE_COUNT] = {
-    [LIVE_STARTING] = "starting", [LIVE_RUNNING] = "running", [LIVE_KEPT] = "kept",
+    [LIVE_STARTING] = "starting", [LIVE_RUNNING] = "running", [LIVE_STOPPED] = "stopped", [LIVE_KEPT] = "kept",
     [LIVE_ENDING] = "ending",     [LIVE_STALE] = "stale",     [LIVE_HIDDEN] = "hidden",
 };
 
@@ -98,6 +99,11 @@ static void fill_usage(const struct listing_row *row, struct cells *cells)
     snprintf(cells->text[PIDS], CELL, "%s/%s", used, most);
 }
 
+static const char *parent_of(const struct listing_row *row)
+{
+    return row->live.parent[0] ? row->live.parent : "/";
+}
+
 static void fill(const struct listing_row *row, struct cells *cells)
 {
     char words[LISTING_COMMAND], left[UNITS_TIME_TEXT];
@@ -117,6 +123,7 @@ static void fill(const struct listing_row *row, struct cells *cells)
     cells->width[WORKSPACE] = row->workspace[0] ? listing_escape(row->workspace, strlen(row->workspace), MOST_WORKSPACE,
                                                                  cells->text[WORKSPACE], CELL)
                                                 : plain(cells->text[WORKSPACE], "-");
+    cells->width[PARENT] = listing_escape(parent_of(row), strlen(parent_of(row)), MOST_PARENT, cells->text[PARENT], CELL);
     size_t length = row->command_length;
     while (length > 0 && row->command[length - 1] == '\0')
         length--;
@@ -126,10 +133,21 @@ static void fill(const struct listing_row *row, struct cells *cells)
                                    : plain(cells->text[COMMAND], "-");
 }
 
-/* Appends the cells, each but the last as wide as its column. */
+/* Must it be said where they are? */
+static bool shows_parents(const struct listing_row *rows, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (rows[i].live.state == LIVE_STALE || strcmp(rows[i].live.parent, rows[0].live.parent))
+            return true;
+    return false;
+}
+
+/* Appends the cells, each but the last as wide as its column; a column without a width is left out. */
 static char *put_row(char *at, const struct cells *cells, const size_t *widths)
 {
     for (int c = 0; c < COLUMN_COUNT; c++) {
+        if (widths[c] == 0)
+            continue;
         at = stpcpy(at, cells->text[c]);
         for (size_t pad = cells->width[c]; c + 1 < COLUMN_COUNT && pad < widths[c] + 2; pad++)
             *at++ = ' ';
@@ -157,6 +175,8 @@ int listing_text(const struct listing_row *rows, size_t count, char **text)
         for (int c = 0; c < COLUMN_COUNT; c++)
             if (cells[i].width[c] > widths[c])
                 widths[c] = cells[i].width[c];
+    if (!shows_parents(rows, count))
+        widths[PARENT] = 0;
     char *at = *text;
     for (size_t i = 0; i <= count; i++)
         at = put_row(at, &cells[i], widths);
@@ -193,6 +213,7 @@ static void write_row(struct json *json, const struct listing_row *row)
     json_known(json, "host_uid", row->have_host, row->host_uid);
     json_known(json, "supervisor", row->live.holder > 0, (uint64_t)row->live.holder);
     json_known(json, "pid", row->live.init > 0, (uint64_t)row->live.init);
+    json_string(json, "cgroup_parent", parent_of(row));
     json_string(json, "workspace", row->workspace[0] ? row->workspace : NULL);
     write_command(json, row);
     json_open(json, "memory", '{');
@@ -215,7 +236,7 @@ void listing_json(struct json *json, const char *cgroup_parent, const struct lis
     json_open(json, NULL, '{');
     json_number(json, "schema", 1);
     json_string(json, "bivy", BIVY_VERSION);
-    json_string(json, "cgroup_parent", cgroup_parent[0] ? cgroup_parent : "/");
+    json_string(json, "cgroup_parent", !cgroup_parent || cgroup_parent[0] ? cgroup_parent : "/");
     json_open(json, "sandboxes", '[');
     for (size_t i = 0; i < count; i++)
         write_row(json, &rows[i]);

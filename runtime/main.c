@@ -73,25 +73,16 @@ static int plan_main(const struct spec *spec)
     return status;
 }
 
-/* Where the leaves are, for the subcommands that look for sandboxes. */
-static int find_parent(const struct spec *spec, struct facts *facts, char parent[PATH_MAX], struct fault *fault)
-{
-    bool ours;
-    int result;
-
-    if ((result = facts_host(facts, fault)) < 0)
-        return result;
-    return plan_cgroup_parent(spec->cgroup_parent, facts->privileged, &facts->cgroups, parent, &ours, fault);
-}
-
 static int clean_main(const struct spec *spec)
 {
     struct facts *facts = &host_begin(NULL)->facts;
     struct leaves_sweep sweep = {0};
     struct fault fault;
     char parent[PATH_MAX];
+    bool ours;
 
-    if (find_parent(spec, facts, parent, &fault) < 0 ||
+    if (facts_host(facts, &fault) < 0 ||
+        plan_cgroup_parent(spec->cgroup_parent, facts->privileged, &facts->cgroups, parent, &ours, &fault) < 0 ||
         leaves_clean(&facts->cgroups, parent, &sweep, &fault) < 0) {
         complain(&fault);
         facts_release(facts);
@@ -116,18 +107,27 @@ static int check_main(const struct spec *spec)
     return status < 0 ? 125 : status;
 }
 
+/* Where to look for sandboxes. */
+static int find_where(const struct spec *spec, struct facts *facts, char path[PATH_MAX], const char **where, struct fault *fault)
+{
+    int result = facts_host(facts, fault);
+
+    return result < 0 ? result : plan_search(spec->cgroup_parent, &facts->cgroups, path, where, fault);
+}
+
 static int ps_main(const struct spec *spec)
 {
     struct facts *facts = &host_begin(NULL)->facts;
-    char parent[PATH_MAX], *text = NULL;
+    char path[PATH_MAX], *text = NULL;
+    const char *where;
     struct json json = {0};
     struct ps ps = {0};
     struct fault fault;
-    int result = find_parent(spec, facts, parent, &fault);
+    int result = find_where(spec, facts, path, &where, &fault);
 
-    if (result == 0 && (result = ps_gather(&facts->cgroups, parent, &ps, &fault)) == 0) {
+    if (result == 0 && (result = ps_gather(&facts->cgroups, where, &ps, &fault)) == 0) {
         if (spec->json)
-            listing_json(&json, parent, ps.rows, ps.count);
+            listing_json(&json, where, ps.rows, ps.count);
         else
             listing_text(ps.rows, ps.count, &text);
         if (!(spec->json ? json.text : text) || json.failed || fputs(spec->json ? json.text : text, stdout) < 0 || fflush(stdout) < 0)
@@ -147,12 +147,13 @@ static int ps_main(const struct spec *spec)
 static int kill_main(const struct spec *spec)
 {
     struct facts *facts = &host_begin(NULL)->facts;
-    char parent[PATH_MAX];
+    char path[PATH_MAX];
+    const char *where;
     struct fault fault;
-    int result = find_parent(spec, facts, parent, &fault);
+    int result = find_where(spec, facts, path, &where, &fault);
 
     if (result == 0)
-        result = live_end(&facts->cgroups, parent, spec->id, sys_now() + KILL_WITHIN, &fault);
+        result = live_end(&facts->cgroups, where, spec->id, sys_now() + KILL_WITHIN, &fault);
     if (result == 0)
         printf("%s has ended\n", spec->id);
     else
@@ -219,7 +220,7 @@ int main(int argc, char **argv)
     case VERB_ENTER:
         if (spec.tty)
             console_foreground(spec.interactive);
-        status = run_enter(&spec);
+        status = run_enter(&spec, argv);
         break;
     case VERB_VERSION:
         status = printf("bivy %s\n", BIVY_VERSION) < 0 ? 125 : 0;

@@ -73,7 +73,8 @@ const struct option options_table[] = {
     {"json", 0, FLAG, FIELD(json), 0, 0, NULL, NULL, "JSON on stdout", FOR(CHECK) | FOR(PS)},
     {"timing", 0, FLAG, FIELD(timing), 0, 0, NULL, NULL, "how long each stage of the run took, on stderr and in the record", MAKES},
     {"cgroup-parent", 0, TEXT, FIELD(cgroup_parent), 0, 0, NULL, "PATH",
-     "where the leaf is made, below every hierarchy's mount; default for root /bivy, for others the directory of their own cgroup",
+     "where the leaf is made, below every hierarchy's mount; default for root /bivy, for others the directory of their own cgroup; "
+     "ps, kill and enter look everywhere without it",
      MAKES | LIVE | FOR(CHECK)},
     {"host-uid", 0, COUNT, FIELD(host_uid), 1, 0xfffffffe, NULL, "ID", "host user the sandbox runs as (root only); default the workspace's owner", MAKES},
     {"host-gid", 0, COUNT, FIELD(host_gid), 1, 0xfffffffe, NULL, "ID", "host group likewise", MAKES},

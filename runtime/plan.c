@@ -143,6 +143,14 @@ int plan_cgroup_parent(const char *given, bool privileged, const struct hierarch
     return 0;
 }
 
+int plan_search(const char *given, const struct hierarchies *cgroups, char path[PATH_MAX], const char **where, struct fault *fault)
+{
+    bool ours;
+
+    *where = given ? path : NULL;
+    return given ? plan_cgroup_parent(given, false, cgroups, path, &ours, fault) : 0;
+}
+
 /* As many of the caller's processors as the limit rounds up to. Which ones is the child's choice. */
 static void decide_processors(const struct spec *spec, const struct facts *facts, struct plan *plan)
 {

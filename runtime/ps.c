@@ -36,12 +36,12 @@ static struct listing_row *add_row(struct ps *ps)
     return &rows[ps->count];
 }
 
-static void describe(const struct hierarchies *cgroups, const char *path, struct listing_row *row)
+static void describe(const struct hierarchies *cgroups, struct listing_row *row)
 {
     gid_t unused;
 
     name_user(row->live.owner, row->user, sizeof row->user);
-    live_usage(cgroups, path, &row->live, &row->usage);
+    live_usage(cgroups, &row->live, &row->usage);
     row->have_host = row->live.init && live_host_ids(row->live.init, &row->host_uid, &unused);
     row->have_left = live_left(&row->live, &row->left);
     live_workspace(&row->live, row->workspace, sizeof row->workspace);
@@ -55,33 +55,39 @@ static int by_age(const void *one, const void *other)
     return a->live.age == b->live.age ? strcmp(a->live.id, b->live.id) : a->live.age < b->live.age ? 1 : -1;
 }
 
+struct gathering {
+    const struct hierarchies *cgroups;
+    struct ps *ps;
+    bool full;
+};
+
+static int gather(int parent, const char *path, const char *name, void *data)
+{
+    struct gathering *gathering = data;
+    struct listing_row *row = add_row(gathering->ps);
+
+    if (!row) {
+        gathering->full = true;
+        return 1;
+    }
+    if (live_read(parent, path, name, &row->live) == 0) { /* else it has gone meanwhile */
+        describe(gathering->cgroups, row);
+        gathering->ps->count++;
+    }
+    live_release(&row->live);
+    return 0;
+}
+
 int ps_gather(const struct hierarchies *cgroups, const char *path, struct ps *ps, struct fault *fault)
 {
-    SYS_CLOSES int parent = leaves_open_parent(cgroups->v2.mount, path, false);
-    struct sys_names names = {.dir = parent};
-    const char *name;
-    int more;
+    struct gathering gathering = {.cgroups = cgroups, .ps = ps};
+    int result;
 
     *ps = (struct ps){0};
-    if (parent == -ENOENT)
-        return 0;
-    if (parent < 0)
-        return fault_set(fault, STAGE_CGROUP, -parent, "name the cgroup parent with --cgroup-parent", "%.200s%.200s: cannot be opened",
-                         cgroups->v2.mount, path);
-    while ((more = sys_next_name(&names, &name)) > 0) {
-        struct listing_row *row = leaves_name(name) ? add_row(ps) : NULL;
-        if (!row && leaves_name(name))
-            return fault_set(fault, STAGE_CGROUP, ENOMEM, NULL, "out of memory");
-        if (!row)
-            continue;
-        if (live_read(parent, name, &row->live) == 0) { /* else it has gone meanwhile */
-            describe(cgroups, path, row);
-            ps->count++;
-        }
-        live_release(&row->live);
-    }
-    if (more < 0)
-        return fault_set(fault, STAGE_CGROUP, -more, NULL, "%.200s%.200s: cannot be listed", cgroups->v2.mount, path);
+    if ((result = leaves_walk(cgroups, path, gather, &gathering, fault)) < 0)
+        return result;
+    if (gathering.full)
+        return fault_set(fault, STAGE_CGROUP, ENOMEM, NULL, "out of memory");
     if (ps->count)
         qsort(ps->rows, ps->count, sizeof *ps->rows, by_age);
     return 0;

@@ -1,6 +1,7 @@
 #include "run.h"
 
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
@@ -10,6 +11,7 @@
 #include "enter.h"
 #include "explain.h"
 #include "host.h"
+#include "image.h"
 #include "launch.h"
 #include "leaves.h"
 #include "log.h"
@@ -228,18 +230,26 @@ int run_and_tell(const struct spec *spec, const struct fault *early)
     return status;
 }
 
+static int leave_unreaped(struct fault *fault)
+{
+    const struct sigaction none = {.sa_handler = SIG_DFL, .sa_flags = SA_NOCLDWAIT};
+
+    return sigaction(SIGCHLD, &none, NULL) < 0 ? fault_set(fault, STAGE_SUPERVISE, errno, NULL, "sigaction") : 0;
+}
+
 /* The story of `bivy enter`: a run whose sandbox is there already. */
-static int enter(const struct spec *spec, struct host *host, struct entrance *entrance, struct outcome *outcome)
+static int enter(const struct spec *spec, char **argv, struct host *host, struct entrance *entrance, struct outcome *outcome)
 {
     struct fault *fault = &outcome->fault;
     struct child child = {.plan = &host->plan, .cgroup = &host->cgroup, .streams = &host->streams, .join = &entrance->join};
     int result;
 
-    /* Should who looks after the command be killed with the sandbox, the command is ours to reap: unreaped it would keep the pid namespace
-     * from ending. */
+    /* Should who looks after the command be killed with the sandbox, the command is ours: and nobody's to reap, for this process may be
+     * stopped, and what is not reaped keeps the pid namespace from ending, so that the run would be stuck. */
     prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
-    if ((result = host->signals = supervise_signals(fault)) < 0 || (result = facts_host(&host->facts, fault)) < 0 ||
-        (result = enter_find(spec, &host->facts, entrance, &host->plan, fault)) < 0 || (result = host_share_progress(host, fault)) < 0 ||
+    if ((result = host->signals = supervise_signals(fault)) < 0 || (result = leave_unreaped(fault)) < 0 || (result = facts_host(&host->facts, fault)) < 0 ||
+        (result = enter_find(spec, &host->facts, entrance, &host->plan, fault)) < 0 ||
+        (result = image_settle(host->plan.host_uid, host->plan.host_gid, argv, fault)) < 0 || (result = host_share_progress(host, fault)) < 0 ||
         (result = cgroup_open(&host->facts.cgroups, host->plan.cgroup_parent, entrance->live.name, &host->cgroup, fault)) < 0 ||
         (result = streams_open(&host->plan, &host->streams, fault)) < 0)
         return result;
@@ -258,8 +268,17 @@ static int enter(const struct spec *spec, struct host *host, struct entrance *en
 }
 
 #define REAP_WITHIN (300 * MS)
+#define GONE_WITHIN (100 * MS) /* between the end of those inside and that of pid 1 */
 
-static void reap_all(void)
+static bool gone(int pidfd, uint64_t within)
+{
+    struct pollfd end = {.fd = pidfd, .events = POLLIN};
+
+    return pidfd >= 0 && poll(&end, 1, (int)(within / MS)) > 0;
+}
+
+/* Until no process that comes from here is left. */
+static void await_all(void)
 {
     uint64_t by = sys_now() + REAP_WITHIN;
     pid_t pid;
@@ -269,21 +288,36 @@ static void reap_all(void)
             poll(NULL, 0, 1);
 }
 
-int run_enter(const struct spec *spec)
+/* Was it the sandbox's end? Then that is to be said, and 1 is the status where it left no time to go in. */
+static int add_end(const char *id, int init, struct outcome *outcome, int status)
+{
+    bool ran = outcome->kind != OUTCOME_SETUP_FAILED;
+
+    if ((ran ? !outcome->have_status || !WIFSIGNALED(outcome->wait_status) : outcome->fault.stage == STAGE_EXEC || outcome->cancel_signal) ||
+        !gone(init, GONE_WITHIN))
+        return status;
+    fault_set(&outcome->fault, ran ? STAGE_SUPERVISE : STAGE_CGROUP, ran ? 0 : ENOENT, "the record of its run says why",
+              ran ? "sandbox %.32s has ended, and what had entered it as well" : "sandbox %.32s has just ended", id);
+    return ran ? status : 1;
+}
+
+int run_enter(const struct spec *spec, char **argv)
 {
     struct host *host = host_begin(NULL);
-    struct entrance entrance = {.live = {.leaf = -1}};
+    struct entrance entrance = ENTRANCE_NONE;
     struct outcome outcome = {.kind = OUTCOME_SETUP_FAILED, .started = sys_now()};
     uint64_t by;
     int status, result;
 
-    result = enter(spec, host, &entrance, &outcome);
+    result = enter(spec, argv, host, &entrance, &outcome);
     status = result == -ENOENT && outcome.fault.stage == STAGE_CGROUP ? 1 : outcome_status(&outcome);
     by = outcome.answer_by ? outcome.answer_by : sys_now() + REPORT_LAST_WORDS;
+    launch_release(&host->launched);
+    await_all();
+    status = add_end(spec->id, entrance.init, &outcome, status);
     if (outcome.fault.what[0])
         report_fault(&outcome.fault, by);
-    launch_release(&host->launched);
-    reap_all();
+    sys_close(&entrance.init);
     enter_release(&entrance);
     cgroup_close(&host->cgroup);
     host_release(host);

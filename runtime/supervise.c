@@ -91,6 +91,8 @@ static void on_message(struct loop *loop)
             course->outcome->ready = course->outcome->ran = true;
             course->outcome->readback = message.readback;
             course->outcome->ready_at = message.at;
+            if (course->launched->joined && course->phase == RUNNING)
+                course->deadline = course->outcome->started + course->plan->timeout;
             if (loop->watcher->ready)
                 loop->watcher->ready(loop->watcher->data);
             if (course->plan->tty)
@@ -116,6 +118,7 @@ static void on_signal(struct loop *loop)
     struct signalfd_siginfo info;
 
     while (read(loop->signals, &info, sizeof info) == (ssize_t)sizeof info) {
+        course->streams->terminal.keys = false; /* not taken again: continued in the background only to end, bivy would stop for it */
         if (course->phase == RUNNING) {
             course->outcome->cancel_signal = (int)info.ssi_signo;
             course_end(course, OUTCOME_CANCELLED);
@@ -321,7 +324,7 @@ void supervise(const struct plan *plan, const struct cgroup *cgroup, struct laun
             .progress = progress,
             .outcome = outcome,
             .phase = RUNNING,
-            .deadline = outcome->started + plan->timeout,
+            .deadline = outcome->started + (launched->joined ? COURSE_JOIN : plan->timeout),
             .cause = OUTCOME_EXITED,
         },
         .signals = signals,

@@ -414,6 +414,7 @@ int sys_next_name(struct sys_names *names, const char **name)
         names->at += entry->length;
     } while (entry->name[0] == '.' && (!entry->name[1] || (entry->name[1] == '.' && !entry->name[2])));
     *name = entry->name;
+    names->type = entry->type;
     return 1;
 }
 

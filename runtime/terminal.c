@@ -40,9 +40,18 @@ static int ask(int fd, unsigned request, void *value)
 
 /* ---- the caller's side ---- */
 
+/* Blocked, for the supervisor's loop to take. */
+static bool told_to_end(void)
+{
+    sigset_t pending;
+
+    return sigpending(&pending) == 0 && (sigismember(&pending, SIGTERM) || sigismember(&pending, SIGINT) || sigismember(&pending, SIGHUP));
+}
+
+/* A job that was stopped and is ended from elsewhere must not stop for the terminal again. */
 static void take(const struct terminal *terminal)
 {
-    if (terminal->keys)
+    if (terminal->keys && !told_to_end())
         console_take();
 }
 

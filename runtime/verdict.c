@@ -26,6 +26,10 @@ static void name_silence(struct course *course)
         return;
     if (course->cause == OUTCOME_CANCELLED)
         fault_set(&course->outcome->fault, (enum stage)stage, EINTR, NULL, "bivy was told to stop before the command ran");
+    else if (course->launched->joined)
+        fault_set(&course->outcome->fault, (enum stage)stage, late ? ETIMEDOUT : 0,
+                  late ? "is it frozen, at its processor limit, or does its workspace not answer? bivy ps" : "has it just ended, or is its memory full? bivy ps",
+                  late ? "the sandbox lets nobody in" : "who entered was killed before the command ran");
     else if (readings_oom_kills(course->cgroup) > 0)
         fault_set(&course->outcome->fault, (enum stage)stage, ENOMEM, "raise --memory", "the memory limit is too small to set the sandbox up");
     else
@@ -40,8 +44,13 @@ static void name_stuck(struct course *course)
     const struct place *workspace = course->plan->workspace;
     struct fault *fault = &course->outcome->fault;
     char who[300], hint[256] = "";
-    struct autopsy *autopsy = course_look_inside(course);
+    struct autopsy *autopsy;
 
+    if (course->launched->joined) { /* the leaf is another run's */
+        fault_set(fault, STAGE_SUPERVISE, EIO, "it ends with what it waits for: does the workspace answer?", "the kernel does not end what entered the sandbox");
+        return;
+    }
+    autopsy = course_look_inside(course);
     stuck_describe(autopsy, who, sizeof who);
     free(autopsy);
     if (workspace && workspace->may_block) {

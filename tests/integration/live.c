@@ -11,6 +11,7 @@
 #include "harness.h"
 
 #define LIVE(verb_name, ...) RUN(HOW(.verb = verb_name), "--cgroup-parent", harness.parent, __VA_ARGS__)
+#define BARE(verb_name, ...) RUN(HOW(.verb = verb_name), __VA_ARGS__) /* without --cgroup-parent */
 #define ENTER(id, ...) LIVE("enter", (id), "--", __VA_ARGS__)
 
 /* Waits for the end of a session without a record, which may be either. */
@@ -216,6 +217,59 @@ static void kill_ends_a_run_as_a_timeout_would(void **state)
     CHECK(result, !strcmp(record_text(result, "outcome"), "cancelled"));
 }
 
+/* Ctrl-Z leaves it like that: a signal alone would wait until it is continued. */
+static void kill_ends_a_run_that_was_stopped(void **state)
+{
+    struct session *session = start_waiting(HOW(0), NULL);
+    const struct result *result;
+
+    (void)state;
+    session_kill(session, SIGSTOP);
+    result = LIVE("kill", only_id());
+    CHECK(result, result->status == 0 && leaf_count() == 0);
+    CHECK_ENDED(session_finish(session), "cancelled", 128 + SIGTERM);
+}
+
+static bool lists(const struct result *result, const char *id)
+{
+    CHECK(result, result->status == 0);
+    return strstr(result->out, id) != NULL;
+}
+
+/* Without --cgroup-parent, from a cgroup that has nothing to do with the sandbox's: whoever looks need not know where it was run. */
+static void sandboxes_are_found_wherever_they_are(void **state)
+{
+    struct session *session = start_waiting(HOW(0), NULL);
+    const char *id = only_id(), *elsewhere = text_format("%s%s/elsewhere", harness.mount[CGROUP_V2], harness.parent),
+               *twin = text_format("%s/bivy-%s", elsewhere, id);
+    const struct result *result;
+
+    (void)state;
+    assert_true(lists(BARE("ps", "--json"), id));
+    assert_true(lists(LIVE("ps", "--json"), id));
+    assert_int_equal(0, mkdir(elsewhere, 0755));
+    assert_false(lists(BARE("ps", "--cgroup-parent", text_format("%s/elsewhere", harness.parent)), id));
+    result = BARE("kill", "--cgroup-parent", text_format("%s/elsewhere", harness.parent), id);
+    CHECK(result, result->status == 1 && strstr(result->err, "without --cgroup-parent"));
+    result = BARE("enter", id, "--", "echo", "in");
+    CHECK(result, result->status == 0 && !strcmp(result->out, "in\n"));
+    /* Somebody's directory of that name: not another user's is meant, and of two that could be none. */
+    assert_int_equal(0, mkdir(twin, 0700));
+    assert_int_equal(0, chown(twin, OWNER_ID, OWNER_ID));
+    result = BARE("enter", id, "--", "echo", "in");
+    CHECK(result, result->status == 0 && !strcmp(result->out, "in\n"));
+    assert_int_equal(0, chown(twin, harness.user ? USER_ID : 0, harness.user ? USER_ID : 0));
+    result = BARE("kill", id);
+    CHECK(result, result->status == 125 && strstr(result->err, "two sandboxes") && strstr(result->err, "/elsewhere"));
+    assert_int_equal(0, rmdir(twin));
+    assert_int_equal(0, rmdir(elsewhere));
+    result = BARE("kill", id);
+    CHECK(result, result->status == 0);
+    CHECK_ENDED(session_finish(session), "cancelled", 128 + SIGTERM);
+    result = BARE("kill", id);
+    CHECK(result, result->status == 1 && strstr(result->err, "there is no sandbox"));
+}
+
 static void refuse_both(const char *id, int status, const char *said)
 {
     const struct result *result = LIVE("kill", id);
@@ -384,15 +438,33 @@ static void streams_and_status_are_the_entered_commands(void **state)
     CHECK_STATUS(inside, 128 + SIGTERM, 128 + SIGKILL);
 }
 
-static bool in_leaf(const char *comm)
+static pid_t pid_in_leaf(const char *comm)
 {
     pid_t pids[32];
     size_t count = leaf_pids(leaf_only(), pids, 32);
 
     for (size_t i = 0; i < count; i++)
         if (process_named(pids[i], comm))
-            return true;
-    return false;
+            return pids[i];
+    return 0;
+}
+
+static bool in_leaf(const char *comm)
+{
+    return pid_in_leaf(comm) > 0;
+}
+
+static void stop_in_leaf(const char *comm)
+{
+    pid_t pid = pid_in_leaf(comm);
+
+    assert_true(pid > 0);
+    assert_int_equal(0, kill(pid, SIGSTOP));
+}
+
+static void freeze(const char *leaf, bool on)
+{
+    file_write(leaf_path(leaf, CGROUP_V2, NULL, "cgroup.freeze"), on ? "1" : "0");
 }
 
 static struct session *enter_stubborn(void)
@@ -400,6 +472,15 @@ static struct session *enter_stubborn(void)
     struct session *session = session_start(HOW(.verb = "enter"), WORDS("--cgroup-parent", harness.parent, only_id(), "--", "./payload", "stubborn"));
 
     AWAIT(in_leaf("payload"));
+    return session;
+}
+
+static struct session *enter_sleeping(const struct how *how, const char *script)
+{
+    struct session *session = session_start(how, WORDS("--cgroup-parent", harness.parent, only_id(), "--", "sh", "-c",
+                                                       script));
+
+    session_expect(session, "in\n");
     return session;
 }
 
@@ -435,6 +516,72 @@ static void who_entered_dies_with_the_sandbox(void **state)
     CHECK(result, result->status == 0 || result->status == 128 + SIGKILL); /* the run may end first */
     CHECK_WELL(session_finish(session));                                   /* and is not held up by who is in it */
     CHECK_STATUS(inside, 128 + SIGKILL, 128 + SIGKILL);
+    CHECK(&inside->result, strstr(inside->result.err, "has ended")); /* 137 alone says too little */
+}
+
+/* Ctrl-Z stops `bivy enter`; and should who looks after the command be stopped too, nobody is left to reap it. */
+static void a_stopped_enter_holds_no_run_up(void **state)
+{
+    struct session *session = start_waiting(HOW(0), NULL), *inside;
+
+    (void)state;
+    inside = enter_sleeping(HOW(.verb = "enter"), "echo in; sleep 1000");
+    AWAIT(in_leaf("bivy-enter")); /* it takes on its name beside the command's start */
+    stop_in_leaf("bivy-enter");
+    session_kill(inside, SIGSTOP);
+    session_kill(session, SIGTERM);
+    CHECK_ENDED(session_finish(session), "cancelled", 128 + SIGTERM);
+    assert_int_equal(leaf_count(), 0);
+    session_kill(inside, SIGCONT);
+    CHECK_STATUS(inside, 128 + SIGTERM, 128 + SIGKILL);
+}
+
+static void lead_group(void *unused)
+{
+    (void)unused;
+    if (setpgid(0, 0))
+        abort();
+}
+
+/* What a terminal sends to all of a process group is for `bivy enter` alone: the command has the grace that the run's has. */
+static void a_hang_up_ends_who_entered_gently(void **state)
+{
+    struct session *session = start_waiting(HOW(0), NULL), *inside;
+
+    (void)state;
+    inside = enter_sleeping(HOW(.verb = "enter", .prepare = lead_group), "trap 'echo got; exit 9' TERM; echo in; while :; do sleep 0.01; done");
+    assert_int_equal(0, kill(-inside->pid, SIGHUP));
+    session_finish(inside);
+    CHECK(&inside->result, strstr(inside->result.out, "got\n"));
+    session_kill(session, SIGTERM);
+    CHECK_ENDED(session_finish(session), "cancelled", 128 + SIGTERM);
+}
+
+/* Ctrl-Z at a terminal freezes what is inside. Nobody goes in, whoever is in comes out, and it can be ended. */
+static void a_frozen_one_says_so(void **state)
+{
+    struct session *session = START(HOW(.workspace = workspace_make()), "--kill-after", "100ms", "--", "sh", "-c", "echo up; sleep 1000"), *inside;
+    const struct result *result;
+    const char *leaf;
+
+    (void)state;
+    session_expect(session, "up\n");
+    leaf = leaf_only();
+    inside = enter_stubborn();
+    freeze(leaf, true);
+    AWAIT(state_is("stopped"));
+    assert_true(reader_count(reader_at(list(), "sandboxes.0.command")) > 0);
+    result = ENTER(only_id(), "true");
+    CHECK(result, result->status == 125 && strstr(result->err, "is stopped") && strstr(result->err, "kill -CONT"));
+    session_kill(inside, SIGTERM);
+    session_finish(inside);
+    CHECK(&inside->result, inside->result.status == 128 + SIGTERM && !*inside->result.err && inside->result.seconds < GUARD_SECONDS);
+    freeze(leaf, false);
+    AWAIT(state_is("running") && !in_leaf("payload") && !in_leaf("bivy-enter"));
+    freeze(leaf, true);
+    result = LIVE("kill", only_id());
+    CHECK(result, result->status == 0 && leaf_count() == 0);
+    CHECK_ENDED(session_finish(session), "cancelled", 128 + SIGTERM);
 }
 
 /* CVE-2019-5736, CVE-2016-9962: somebody inside waits for whoever comes and takes all that can be had of him. */
@@ -469,6 +616,37 @@ static void nothing_of_the_host_comes_in(void **state)
         if (!expected)
             harness_fail("seen from inside of who entered: %s", line);
     }
+}
+
+/* CVE-2019-5736 as it was: what is run in there is a script whose interpreter is whoever runs it, bivy; and its file is that user's whom
+ * the sandbox runs as, as one's own build is. That file is not what executes it. */
+static void bivys_own_file_is_not_there(void **state)
+{
+    const char *usual = harness.bivy, *workspace = workspace_make(), *own = path_join(directory_make("bin", harness.uid, 0755), "bivy");
+    struct stat before, after;
+    struct session *session;
+    bool seen = false;
+
+    (void)state;
+    tree_copy(usual, own);
+    assert_int_equal(0, chown(own, harness.uid, harness.uid));
+    assert_int_equal(0, stat(own, &before));
+    file_write(path_join(workspace, "script"), "#!/proc/self/exe help\n");
+    assert_int_equal(0, chmod(path_join(workspace, "script"), 0755));
+    harness.bivy = own;
+    session = START(HOW(.workspace = workspace), "--cpus", "2", "--timeout", "100s", "--", "./payload", "spoil");
+    session_expect(session, "hunting\n");
+    for (double end = now() + GUARD_SECONDS; !seen && now() < end;) {
+        const struct result *result = leaf_count() ? ENTER(only_id(), "./script") : NULL;
+        seen = !result || result->status != 125; /* as long as nobody stops it, it says that its words are none of bivy's */
+    }
+    harness.bivy = usual;
+    const struct result *result = session_finish(session);
+    CHECK(result, strstr(result->out, "spoilt\n"));
+    CHECK(result, strstr(result->out, "file /memfd:bivy (deleted)\n") && !strstr(result->out, "writing worked"));
+    assert_int_equal(0, stat(own, &after));
+    assert_true(before.st_mode == after.st_mode && before.st_size == after.st_size && before.st_mtim.tv_sec == after.st_mtim.tv_sec &&
+                before.st_ctim.tv_sec == after.st_ctim.tv_sec && before.st_ctim.tv_nsec == after.st_ctim.tv_nsec);
 }
 
 /* The same binary with one step left out: nothing runs. Without this the test above could not fail. */
@@ -576,6 +754,23 @@ static void what_went_well_is_not_kept(void **state)
     CHECK(result, result->status == 0 && leaf_count() == 0);
 }
 
+/* What a killed bivy left is swept by the next run, also while one is kept. */
+static void a_kept_one_does_not_keep_the_sweep_away(void **state)
+{
+    const struct result *result = BIVY("--keep-on-fail", "1h", "--", "false");
+    struct session *session;
+    size_t leaves = leaf_count();
+
+    (void)state;
+    CHECK_ENDED(result, "exited", 1);
+    session = start_waiting(HOW(0), NULL);
+    session_kill(session, SIGKILL);
+    session_finish(session);
+    CHECK_WELL(BIVY("--", "true"));
+    assert_int_equal(leaf_count(), leaves);
+    end_kept();
+}
+
 static void a_kept_one_goes_by_itself(void **state)
 {
     const struct result *result = BIVY("--keep-on-fail", "1s", "--", "false");
@@ -634,6 +829,8 @@ int main(int argc, char **argv)
         TEST(looking_disturbs_no_run),
         TEST(what_ps_writes_follows_its_schema),
         TEST(kill_ends_a_run_as_a_timeout_would),
+        TEST(kill_ends_a_run_that_was_stopped),
+        TEST(sandboxes_are_found_wherever_they_are),
         TEST(ids_that_are_none_are_refused),
         TEST(a_stale_one_is_left_to_clean),
         TEST_USER(another_users_are_refused),
@@ -641,11 +838,16 @@ int main(int argc, char **argv)
         TEST(streams_and_status_are_the_entered_commands),
         TEST(who_entered_dies_with_his_enter),
         TEST(who_entered_dies_with_the_sandbox),
+        TEST(a_stopped_enter_holds_no_run_up),
+        TEST(a_hang_up_ends_who_entered_gently),
+        TEST(a_frozen_one_says_so),
         TEST(nothing_of_the_host_comes_in),
+        TEST(bivys_own_file_is_not_there),
         TEST(a_join_that_leaves_something_out_is_refused),
         TEST(a_full_sandbox_says_so),
         TEST(a_failed_sandbox_stays),
         TEST(what_went_well_is_not_kept),
+        TEST(a_kept_one_does_not_keep_the_sweep_away),
         TEST(a_kept_one_goes_by_itself),
         TEST(a_kept_one_goes_with_its_keeper),
         TEST(what_a_limit_ended_is_kept),

@@ -766,6 +766,42 @@ static void killed_while_suspended(void **state)
     clean_up();
 }
 
+/* From elsewhere: it goes on to end, in the background as it is, and does not stop for the terminal. */
+static void ended_while_suspended(void **state)
+{
+    struct desk *desk = DESK(.shell = true);
+    const struct result *killed;
+
+    (void)state;
+    ON(desk, "-it", "--", "sh", "-c", "echo up; exec sleep 1000");
+    expect(desk, "up\r\n");
+    type(desk, "\032");
+    expect_job(desk, text_format("stopped %d\n", SIGTSTP));
+    killed = RUN(HOW(.verb = "kill"), "--cgroup-parent", harness.parent, leaf_only() + strlen("bivy-"));
+    CHECK(killed, killed->status == 0 && leaf_count() == 0);
+    session_kill(desk->session, SIGUSR2); /* the shell looks at its job again */
+    CHECK_ENDED(leave(desk), "cancelled", 128 + SIGTERM);
+}
+
+/* Continued by `bg` it waits for the terminal in the kernel: nobody can end it gently, which is said at once. */
+static void who_waits_for_the_terminal_is_named(void **state)
+{
+    struct desk *desk = DESK(.shell = true);
+    const struct result *killed;
+
+    (void)state;
+    ON(desk, "-it", "--", "sh", "-c", "echo up; exec sleep 1000");
+    expect(desk, "up\r\n");
+    kill(job_of(desk), SIGTSTP);
+    expect_job(desk, text_format("stopped %d\n", SIGTSTP));
+    session_kill(desk->session, SIGUSR2);
+    expect_job(desk, text_format("stopped %d\n", SIGTTOU));
+    killed = RUN(HOW(.verb = "kill"), "--cgroup-parent", harness.parent, leaf_only() + strlen("bivy-"));
+    CHECK(killed, killed->status == 125 && strstr(killed->err, text_format("process %d", job_of(desk))) && strstr(killed->err, "fg "));
+    session_kill(desk->session, SIGUSR1);
+    CHECK_ENDED(leave(desk), "cancelled", 128 + SIGTERM); /* once it has the terminal it does what it was told */
+}
+
 /* ---- -t without a terminal ---- */
 
 static int full_pipe(const char *text)
@@ -1005,6 +1041,8 @@ int main(int argc, char **argv)
         TEST(stopped_and_continued),
         TEST(a_plain_command_is_suspended),
         TEST(killed_while_suspended),
+        TEST(ended_while_suspended),
+        TEST(who_waits_for_the_terminal_is_named),
         TEST(pipes_outside),
         TEST(closed_and_opened_anew),
         TEST(limits_of_the_one_stream),

@@ -69,6 +69,16 @@ static void test_text(void **state)
                               "0123456789ab  running  1m01s  al\\x0aice  1.0 KiB/-  -    3/50  -          sh -c x\\x0ay\n"
                               "ba9876543210  hidden   1m01s  1000       -/-        -    -/-   -          -\n");
     free(text);
+    rows[0].live.state = LIVE_STALE; /* which needs its cgroup said to bivy clean */
+    assert_int_equal(0, listing_text(rows, 1, &text));
+    assert_non_null(strstr(text, "  WORKSPACE  CGROUP  COMMAND\n"));
+    assert_non_null(strstr(text, "  -          /       sh -c x"));
+    free(text);
+    rows[0].live.state = LIVE_RUNNING;
+    snprintf(rows[1].live.parent, sizeof rows[1].live.parent, "/a\nb");
+    assert_int_equal(0, listing_text(rows, 2, &text)); /* in several */
+    assert_non_null(strstr(text, "  /a\\x0ab  -\n"));
+    free(text);
     assert_int_equal(0, listing_text(NULL, 0, &text));
     assert_string_equal(text, "ID  STATE  AGE  USER  MEMORY  CPU  PIDS  WORKSPACE  COMMAND\n");
     free(text);
@@ -82,9 +92,11 @@ static void test_json(void **state)
     (void)state;
     row.have_left = true;
     row.left = 1500000000;
+    snprintf(row.live.parent, sizeof row.live.parent, "/a\033b");
     listing_json(&json, "", &row, 1);
     assert_false(json.failed);
     assert_non_null(strstr(json.text, "\"cgroup_parent\":\"/\""));
+    assert_non_null(strstr(json.text, "\"cgroup_parent\":\"/a\\u001bb\""));
     assert_non_null(strstr(json.text, "\"state\":\"kept\",\"age_seconds\":61.000,\"kept_seconds\":1.500,"));
     assert_non_null(strstr(json.text, "\"command\":[\"a\\ufffd\",\"cut\"]"));
     assert_non_null(strstr(json.text, "\"memory\":{\"used_bytes\":null,\"limit_bytes\":null}"));
