@@ -12,6 +12,7 @@
 
 #include "sys.h"
 
+#define DISMISS_MS 100
 #define QUIET_MS 20 /* a paste that takes longer to go on is over */
 
 struct settings {
@@ -149,9 +150,15 @@ static void dismiss_guardian(void)
 {
     if (!console.pid)
         return;
-    kill(console.pid, SIGKILL);
-    SYS_AGAIN(waitpid(console.pid, NULL, 0));
-    sys_close(&console.guardian);
+    SYS_CLOSES int pidfd = sys_pidfd_open(console.pid);
+    struct pollfd gone = {.fd = pidfd, .events = POLLIN};
+
+    sys_close(&console.guardian); /* it looks once more, and goes */
+    if (pidfd < 0 || poll(&gone, 1, DISMISS_MS) <= 0) {
+        kill(console.pid, SIGKILL); /* it was stopped */
+        poll(&gone, 1, DISMISS_MS);
+    }
+    waitpid(console.pid, NULL, WNOHANG);
     console.pid = 0;
 }
 
@@ -202,7 +209,7 @@ void console_restore(void)
     sigprocmask(SIG_BLOCK, &quiet, &before);
     /* Never TCSADRAIN: it waits for whoever reads the terminal. */
     if (!in_background())
-        tcsetattr(STDIN_FILENO, TCSANOW, &console.settings.before);
+        SYS_AGAIN(tcsetattr(STDIN_FILENO, TCSANOW, &console.settings.before));
     console.raw = 0;
     sigprocmask(SIG_SETMASK, &before, NULL);
 }

@@ -263,8 +263,7 @@ int terminal_receive(struct terminal *terminal, struct fault *fault)
     bool whole = take_ends(&message, ends);
     terminal->master = ends[0];
     terminal->slave = ends[1];
-    if (!whole || !is_pty(ends[0], ends[1]) || fcntl(ends[0], F_SETFL, O_RDWR | O_NONBLOCK) < 0 ||
-        !(fcntl(ends[0], F_GETFL) & O_NONBLOCK)) { /* a read that blocked would be a run without a deadline */
+    if (!whole || !is_pty(ends[0], ends[1]) || sys_nonblocking(ends[0]) < 0) {
         terminal_release(terminal);
         return fault_set(fault, STAGE_DESCRIPTORS, EPROTO, "raise the caller's limit of open files, should that be reached",
                          "the sandbox sent something that is not its terminal");
