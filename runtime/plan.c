@@ -116,7 +116,8 @@ int plan_cgroup_parent(const char *given, bool privileged, const struct hierarch
                        struct fault *fault)
 {
     static const char hand_over[] =
-        "run bivy in a delegated cgroup (systemd-run --user --scope -p Delegate=yes bivy ...), or name one with --cgroup-parent";
+        "run bivy in a delegated cgroup (systemd-run --user --scope -p Delegate=yes bivy ...; without systemd bivy check names the command), or "
+        "name one with --cgroup-parent";
 
     *ours = false;
     if (given && !strcmp(given, "/")) { /* the top, as a container sees it whose cgroup namespace begins there */

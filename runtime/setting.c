@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -55,17 +56,56 @@ static bool filtered(void)
     return line && line[10] != '0';
 }
 
+/* rootfs/build of this bivy's: above the program in its source tree, or where it was installed to. Root will be told to start it, so one
+ * that somebody else could have put there does not count. */
+static void find_build(const char *program, char *build, size_t size)
+{
+    static const char *const places[] = {"rootfs/build", "share/bivy/rootfs/build"};
+    char above[sizeof ((struct setting *)0)->build], path[sizeof above + 32];
+    struct stat own, found;
+
+    snprintf(build, size, "rootfs/build");
+    snprintf(above, sizeof above, "%s", program);
+    if (!setting_plain(program) || stat(program, &own) < 0)
+        return;
+    for (char *slash; (slash = strrchr(above, '/')) && slash > above;) {
+        *slash = '\0';
+        for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
+            snprintf(path, sizeof path, "%s/%s", above, places[i]);
+            if (strlen(path) < size && stat(path, &found) == 0 && S_ISREG(found.st_mode) && found.st_mode & 0111 && !(found.st_mode & 022) &&
+                (found.st_uid == 0 || found.st_uid == own.st_uid)) {
+                snprintf(build, size, "%s", path);
+                return;
+            }
+        }
+    }
+}
+
+static void find_program(struct setting *setting)
+{
+    char path[sizeof setting->program] = "";
+    ssize_t length = readlink("/proc/self/exe", path, sizeof path - 1);
+
+    path[length < 0 ? 0 : length] = '\0';
+    setting_program(path, setting->program, sizeof setting->program);
+    find_build(path, setting->build, sizeof setting->build);
+}
+
 void setting_read(bool privileged, struct setting *setting)
 {
     char text[8 * 1024], id[64] = "", like[128] = "";
     struct utsname kernel;
+    bool windows = false;
 
     *setting = (struct setting){.uid = geteuid(), .gid = getegid(), .caller = getppid(), .where = privileged ? AT_ROOT : AT_USER};
     if (uname(&kernel) == 0) {
         snprintf(setting->kernel, sizeof setting->kernel, "%.79s", kernel.release);
-        if (strstr(kernel.release, "icrosoft")) /* "...-microsoft-standard-WSL2", once "...-Microsoft" */
-            setting->where |= AT_WSL;
+        windows = strstr(kernel.release, "icrosoft"); /* "...-microsoft-standard-WSL2", once "...-Microsoft" */
     }
+    /* A kernel of one's own has another name; what starts Windows' programs is there all the same. */
+    if (windows || there("/proc/sys/fs/binfmt_misc/WSLInterop") || there("/run/WSL") ||
+        (sys_read_file(AT_FDCWD, "/proc/version", text, sizeof text) > 0 && strstr(text, "icrosoft")))
+        setting->where |= AT_WSL;
     if (sys_read_file(AT_FDCWD, "/etc/os-release", text, sizeof text) > 0 ||
         sys_read_file(AT_FDCWD, "/usr/lib/os-release", text, sizeof text) > 0) {
         setting_release(text, "PRETTY_NAME", setting->distribution, sizeof setting->distribution);
@@ -77,5 +117,6 @@ void setting_read(bool privileged, struct setting *setting)
         setting->where |= AT_SYSTEMD;
     if (filtered())
         setting->where |= AT_FILTERED;
+    find_program(setting);
     find_container(setting);
 }

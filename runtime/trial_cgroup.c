@@ -1,9 +1,11 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/statfs.h>
 #include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -84,7 +86,7 @@ static void add_controllers(char *text, size_t size, const struct hierarchies *c
 
 /* For root: a parent that can be used. For a user: a cgroup of the user's own, with the shell that bivy was started from in a child of it
  * (cgroups(7), "Delegation"; bivy's own cgroup and the leaves need one directory above them that is the user's). */
-static void by_hand(const struct trial *trial, const struct hierarchies *cgroups, char *text, size_t size)
+static void by_hand(const struct trial *trial, const struct hierarchies *cgroups, uid_t owner, char *text, size_t size)
 {
     char path[PATH_MAX], words[64];
     const char *given = trial->spec->cgroup_parent;
@@ -96,8 +98,8 @@ static void by_hand(const struct trial *trial, const struct hierarchies *cgroups
         add(text, size, "sh -c 'mkdir -p ");
         add_everywhere(text, size, cgroups, path);
         add_controllers(text, size, cgroups, path);
-        if (!(trial->setting->where & AT_ROOT)) {
-            snprintf(words, sizeof words, " && chown -R %u ", trial->setting->uid);
+        if (owner != 0) {
+            snprintf(words, sizeof words, " && chown -R %u ", owner);
             add(text, size, words);
             add_everywhere(text, size, cgroups, path);
         }
@@ -110,7 +112,7 @@ static void by_hand(const struct trial *trial, const struct hierarchies *cgroups
     add_controllers(text, size, cgroups, path);
     add(text, size, " && mkdir -p ");
     add_path(text, size, cgroups->v2.mount, path);
-    snprintf(words, sizeof words, "/shell && chown -R %u ", trial->setting->uid);
+    snprintf(words, sizeof words, "/shell && chown -R %u ", owner);
     add(text, size, words);
     add_everywhere(text, size, cgroups, path);
     snprintf(words, sizeof words, " && echo %d > ", (int)trial->setting->caller);
@@ -138,17 +140,28 @@ static void writable(const struct hierarchies *cgroups, char *text, size_t size)
 
 static void not_ours(struct trial *trial, const struct hierarchies *cgroups, const struct fault *fault)
 {
+    unsigned where = trial->setting->where;
+    uid_t owner = trial->setting->uid, outside;
+    enum mend mend = MEND_DELEGATE;
     char text[700] = "";
+    bool foreign;
 
-    if (fault->errnum == EROFS && trial->setting->where & AT_ROOT) {
+    if (fault->errnum == EROFS && where & AT_ROOT) {
         writable(cgroups, text, sizeof text);
     } else if (fault->stage == STAGE_OPTIONS) {
-        trial_fault(trial, TRIAL_MISSING, MEND_NONE, NULL, fault);
-        return;
+        mend = MEND_NONE; /* it has its own */
+    } else if (owner == 0 && !(where & AT_ROOT)) {
+        mend = MEND_RIGHTS; /* which it needs first, and may then make its own */
     } else {
-        by_hand(trial, cgroups, text, sizeof text);
+        /* Root of a user namespace only: what is refused to it the machine's root may hand over. */
+        outside = trial_own_outside(&foreign);
+        if (owner == 0 && foreign && fault->errnum != ENOENT && !(where & AT_CONTAINER)) {
+            owner = outside;
+            mend = MEND_OUTSIDE;
+        }
+        by_hand(trial, cgroups, owner, text, sizeof text);
     }
-    trial_fault(trial, TRIAL_MISSING, MEND_DELEGATE, text, fault);
+    trial_fault(trial, TRIAL_MISSING, mend, text, fault);
 }
 
 /* ---- the trials ---- */
@@ -212,7 +225,7 @@ static bool remove_leaf(struct trial *trial, struct leaf *leaf)
         cgroup_close(&leaf->cgroup);
     leaf->made = false;
     if (result < 0)
-        trial_say(trial, TRIAL_MISSING, MEND_SAID, "bivy clean", "the leaf cannot be removed (%s)", errno_name(-result));
+        trial_say(trial, TRIAL_MISSING, MEND_CLEAN, NULL, "the leaf cannot be removed (%s)", errno_name(-result));
     return result == 0;
 }
 
@@ -248,17 +261,50 @@ static bool known(const struct hierarchies *cgroups, const char *name)
     return strstr(all, word);
 }
 
+/* Controllers are bound to a v1 hierarchy, and there is no mount of it that bivy could use: which hierarchy, as mount(8) calls it. */
+static bool bound_unseen(const char *name, char *list, size_t size)
+{
+    char text[16 * 1024];
+    const char *path, *start;
+    size_t length;
+
+    if (sys_read_file(AT_FDCWD, "/proc/self/cgroup", text, sizeof text) < 0 || !(path = hierarchy_path(text, name, &length)))
+        return false;
+    for (start = path - 1; start > text && start[-1] != ':'; start--)
+        ;
+    snprintf(list, size, "%.*s", (int)(path - 1 - start), start);
+    return true;
+}
+
+static void mount_v1(struct trial *trial, const char *list, const struct fault *fault)
+{
+    unsigned where = trial->setting->where;
+    char text[300], at[96];
+    struct statfs there;
+
+    /* Elsewhere where a directory would be a cgroup, or the same file system is mounted already, if from further down. */
+    snprintf(at, sizeof at, "/sys/fs/cgroup/%.60s", list);
+    if ((statfs("/sys/fs/cgroup", &there) == 0 && there.f_type == CGROUP2_SUPER_MAGIC) ||
+        (statfs(at, &there) == 0 && there.f_type == CGROUP_SUPER_MAGIC))
+        snprintf(at, sizeof at, "/run/cgroup/%.60s", list);
+    snprintf(text, sizeof text, "sh -c 'mkdir -p %s && mount -t cgroup -o %.60s cgroup %s'", at, list, at);
+    trial_say(trial, TRIAL_MISSING, where & AT_CONTAINER && !(where & AT_ROOT) ? MEND_HAND_ON : MEND_COMMAND, text,
+              "%s; it is on a v1 hierarchy (%.60s) that is not mounted here, or not from its top", fault->what, list);
+}
+
 static void no_limit(struct trial *trial, enum limit limit, const struct hierarchies *cgroups, const struct plan *plan,
                      const struct fault *fault)
 {
     const char *name = controller_name(limit_controller[limit]);
     bool v1 = cgroups->v1[limit_controller[limit]].mount[0];
-    char text[700] = "sh -c '";
+    char text[700] = "sh -c '", list[64];
 
-    if (limit == LIMIT_SWAP && fault->errnum == ENOENT) {
-        trial_fault(trial, TRIAL_MISSING, MEND_SWAP, NULL, fault);
+    if (!v1 && bound_unseen(name, list, sizeof list)) {
+        mount_v1(trial, list, fault);
     } else if (!v1 && !known(cgroups, name)) {
         trial_fault(trial, TRIAL_MISSING, MEND_CONTROLLER, name, fault);
+    } else if (limit == LIMIT_SWAP && fault->errnum == ENOENT) {
+        trial_fault(trial, TRIAL_MISSING, MEND_SWAP, NULL, fault);
     } else if (!v1 && !(trial->setting->where & AT_ROOT && fault->errnum == EROFS)) {
         size_t before = strlen(text);
         add_controllers(text, sizeof text, cgroups, plan->cgroup_parent);
@@ -304,8 +350,10 @@ static pid_t start_inside(struct trial *trial, struct leaf *leaf, int *pidfd)
         not_ours(trial, &leaf->draft.facts.cgroups, &fault);
         return -1;
     }
-    if (pipe2(ends, O_CLOEXEC) < 0)
+    if (pipe2(ends, O_CLOEXEC) < 0) {
+        trial_call(trial, errno, MEND_LOOK, NULL, "no pipe");
         return -1;
+    }
     args.cgroup = (uint64_t)(unsigned)leaf->cgroup.leaf;
     pid = sys_clone3(&args);
     if (pid == 0) {
@@ -362,7 +410,7 @@ void trial_kill(struct trial *trial)
         int result = cgroup_kill(&leaf->cgroup);
         struct pollfd end = {.fd = pidfd, .events = POLLIN};
         if (result < 0)
-            trial_call(trial, -result, result == -ENOENT ? MEND_KERNEL : MEND_DELEGATE, "bivy check", "cgroup.kill cannot be written");
+            trial_call(trial, -result, result == -ENOENT ? MEND_KERNEL : MEND_LOOK, NULL, "cgroup.kill cannot be written");
         else if (poll(&end, 1, 1000) <= 0)
             trial_say(trial, TRIAL_MISSING, MEND_KERNEL, NULL, "cgroup.kill was written, and the process lives");
         else

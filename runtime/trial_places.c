@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +21,19 @@ static const char *asked_rootfs(const struct trial *trial)
     return given && *given ? given : NULL;
 }
 
+/* Where one is looked for that was not named (facts.c), and can be made. */
+static void default_rootfs(const struct trial *trial, char *words, size_t size)
+{
+    const char *data = getenv("XDG_DATA_HOME"), *home = getenv("HOME");
+    char path[PATH_MAX] = "/var/lib/bivy/rootfs";
+
+    if (trial->setting->uid && data && *data)
+        snprintf(path, sizeof path, "%s/bivy/rootfs", data);
+    else if (trial->setting->uid && home && *home)
+        snprintf(path, sizeof path, "%s/.local/share/bivy/rootfs", home);
+    mends_word(words, size, path);
+}
+
 void trial_rootfs(struct trial *trial)
 {
     struct facts *facts = trial_room(sizeof *facts);
@@ -33,27 +47,17 @@ void trial_rootfs(struct trial *trial)
         return;
     }
     if (fault.errnum != ENOENT && !strstr(fault.hint, "rootfs/build")) {
-        trial_fault(trial, TRIAL_MISSING, MEND_NONE, NULL, &fault);
+        bool over = !strncmp(fault.hint, "umount ", 7); /* there as words for people */
+        strcpy(words, over ? "umount " : "");
+        mends_word(words, sizeof words, over ? fault.hint + 7 : "");
+        trial_fault(trial, TRIAL_MISSING, over ? MEND_COMMAND : MEND_NONE, words, &fault);
         return;
     }
     if (given)
         mends_word(words, sizeof words, given);
     else
-        snprintf(words, sizeof words, "%s", trial->setting->uid ? "~/.local/share/bivy/rootfs" : "/var/lib/bivy/rootfs");
+        default_rootfs(trial, words, sizeof words);
     trial_fault(trial, TRIAL_MISSING, MEND_ROOTFS, words, &fault);
-}
-
-/* The line of the mount that a descriptor is on; its strings are in text, which must outlive it. */
-static bool mount_line(int fd, char *text, struct mountinfo *mount)
-{
-    struct sys_mount where;
-
-    if (sys_mount_of(fd, &where) < 0)
-        return false;
-    for (char *cursor = text; cursor && mountinfo_next(&cursor, mount) > 0;)
-        if (mount->id == where.id)
-            return true;
-    return false;
 }
 
 /* Who else could change it: the next sandbox would run what he writes. */
@@ -68,7 +72,7 @@ static bool open_to_others(struct trial *trial, const struct place *rootfs)
         if (part < 0 || fstat(part, &now) < 0)
             continue;
         bool wide = now.st_mode & 022;
-        if (!wide && (now.st_uid == 0 || (!(trial->setting->where & AT_ROOT) && now.st_uid == trial->setting->uid)))
+        if (!wide && (now.st_uid == 0 || trial_stranger(now.st_uid) || (!(trial->setting->where & AT_ROOT) && now.st_uid == trial->setting->uid)))
             continue;
         if (wide)
             snprintf(command, sizeof command, "chmod -R go-w ");
@@ -97,7 +101,7 @@ void trial_rootfs_safe(struct trial *trial)
         trial_fault(trial, TRIAL_MISSING, MEND_NONE, NULL, &fault);
         return;
     }
-    bool told = mount_line(facts->rootfs.fd, facts->mountinfo, &mount);
+    bool told = trial_mount_line(facts->rootfs.fd, facts->mountinfo, &mount);
     if (told && mountinfo_has(mount.options, "noexec")) {
         snprintf(command, sizeof command, "mount -o remount,exec ");
         mends_word(command, sizeof command, mount.target);
@@ -205,7 +209,7 @@ void trial_workspace_mount(struct trial *trial)
         trial_fault(trial, TRIAL_MISSING, MEND_NONE, NULL, &fault);
         return;
     }
-    if (draft->facts.workspace.fd < 0 || !mount_line(draft->facts.workspace.fd, mounts->mountinfo, &mount)) {
+    if (draft->facts.workspace.fd < 0 || !trial_mount_line(draft->facts.workspace.fd, mounts->mountinfo, &mount)) {
         trial_say(trial, TRIAL_DEGRADED, MEND_PROC, NULL, "its mount is not in /proc/self/mountinfo");
         return;
     }
@@ -245,11 +249,11 @@ void trial_sandbox(struct trial *trial)
     if (outcome->kind == OUTCOME_SETUP_FAILED || outcome->kind == OUTCOME_STUCK)
         trial_fault(trial, TRIAL_MISSING, MEND_NONE, NULL, &outcome->fault);
     else if (outcome->kind != OUTCOME_EXITED || outcome_status(outcome) != 0)
-        trial_say(trial, TRIAL_MISSING, MEND_SAID, "bivy run --verbose --summary -- /bin/true", "/bin/true: %s, status %d",
+        trial_say(trial, TRIAL_MISSING, MEND_OWN, "run --verbose --summary -- /bin/true", "/bin/true: %s, status %d",
                   outcome_name(outcome->kind),
                   outcome_status(outcome));
     else if (outcome->residue[0])
-        trial_say(trial, TRIAL_DEGRADED, MEND_SAID, "bivy clean", "/bin/true ran; left: %.200s", outcome->residue);
+        trial_say(trial, TRIAL_DEGRADED, MEND_CLEAN, NULL, "/bin/true ran; left: %.200s", outcome->residue);
     else
         trial_say(trial, TRIAL_OK, MEND_NONE, NULL, "/bin/true ran and exited 0; set-up took %s",
                   units_show_time(outcome->ready_at - outcome->started, text));
