@@ -54,7 +54,7 @@ static const struct row {
     {MEND_USERNS, AT_FILTERED | AT_SYSTEMD, USER_SERVICE},
     {MEND_USERNS, AT_FILTERED, "start bivy from a process that no seccomp filter holds: where `grep Seccomp: /proc/self/status` shows 0"},
     {MEND_USERNS, AT_USER, "!" BIVY " check"}, /* some policy keeps them from users */
-    {MEND_USERNS, 0, "ask whoever runs this host what keeps user namespaces from root (an LSM's policy, or the kernel's CONFIG_USER_NS)"},
+    {MEND_USERNS, 0, "ask whoever runs this host what keeps user namespaces, or mounts in them, from root (an LSM's policy, or the kernel's CONFIG_USER_NS)"},
 
     /* Its tree becomes the root of a mount namespace of its own; the way there leads out of the chroot, but for the working directory. */
     {MEND_CHROOT, 0, "!nsenter --mount=/proc/self/ns/mnt --wd=/ unshare -m sh -c 'd=$(pwd -P) && mount --rbind \"$d\" \"$d\" && cd \"$d\" "
@@ -143,8 +143,8 @@ static const struct row {
     {MEND_OWN, 0, BIVY " @"},
     {MEND_LOOK, 0, "strace -f -o /tmp/bivy.strace " BIVY " run -- /bin/true # what was refused stands near its end; and dmesg, for what killed it"},
 
-    {MEND_FUSE, 0, "unmount @ and mount it with allow_other and default_permissions (weed mount -allowOthers -defaultPermissions, "
-                   "both its default)"},
+    {MEND_FUSE, 0, "!umount @ # then mount it again with -o allow_other,default_permissions (weed mount: both are its default), which for an "
+                   "ordinary user needs the line user_allow_other in /etc/fuse.conf"},
 
     {MEND_CLOCK, AT_WSL, "!hwclock --hctosys"},
     {MEND_CLOCK, AT_CONTAINER, "on the container's host, as root: timedatectl set-ntp true"},

@@ -91,13 +91,37 @@ static void find_program(struct setting *setting)
     find_build(path, setting->build, sizeof setting->build);
 }
 
+/* Whose limits and cgroup whoever starts bivy again will have: not those of a program between, which ends with this bivy. */
+static pid_t find_caller(void)
+{
+    static const char *const between[] = {"sudo", "doas", "su", "runuser", "timeout", "time", "strace"};
+    char path[32], text[8 * 1024], name[16];
+    pid_t caller = getppid();
+
+    for (int most = 8; most > 0; most--) {
+        const char *line;
+        bool passed = false;
+        int parent;
+        snprintf(path, sizeof path, "/proc/%d/status", (int)caller);
+        if (sys_read_file(AT_FDCWD, path, text, sizeof text) <= 0 || sscanf(text, "Name:\t%15s", name) != 1 ||
+            !(line = strstr(text, "\nPPid:\t")) || sscanf(line, "\nPPid:\t%d", &parent) != 1)
+            break;
+        for (size_t i = 0; i < sizeof between / sizeof between[0]; i++)
+            passed = passed || !strcmp(name, between[i]);
+        if (!passed || parent <= 1)
+            break;
+        caller = parent;
+    }
+    return caller;
+}
+
 void setting_read(bool privileged, struct setting *setting)
 {
     char text[8 * 1024], id[64] = "", like[128] = "";
     struct utsname kernel;
     bool windows = false;
 
-    *setting = (struct setting){.uid = geteuid(), .gid = getegid(), .caller = getppid(), .where = privileged ? AT_ROOT : AT_USER};
+    *setting = (struct setting){.uid = geteuid(), .gid = getegid(), .caller = find_caller(), .where = privileged ? AT_ROOT : AT_USER};
     if (uname(&kernel) == 0) {
         snprintf(setting->kernel, sizeof setting->kernel, "%.79s", kernel.release);
         windows = strstr(kernel.release, "icrosoft"); /* "...-microsoft-standard-WSL2", once "...-Microsoft" */

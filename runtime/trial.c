@@ -59,6 +59,8 @@ enum mend trial_mend(const struct trial *trial, int error, enum mend other)
 {
     if (trial->setting->where & AT_FILTERED && (error == ENOSYS || error == EPERM || error == EACCES))
         return MEND_FILTER;
+    if (other == MEND_KERNEL && (error == EPERM || error == EACCES)) /* it has the call, and somebody's policy refuses it */
+        return MEND_LOOK;
     return error == ENOSYS ? MEND_KERNEL : other;
 }
 

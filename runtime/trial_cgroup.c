@@ -166,6 +166,29 @@ static void not_ours(struct trial *trial, const struct hierarchies *cgroups, con
 
 /* ---- the trials ---- */
 
+/* In the list of mounts, and something else is to be seen there: what lies over it, or over a directory above. */
+static bool hidden(struct trial *trial, const char *where)
+{
+    struct facts *facts = trial_room(sizeof *facts);
+    char above[PATH_MAX], command[700] = "umount ";
+    struct mountinfo mount;
+    struct statfs seen;
+    struct fault fault;
+    int fd = -1;
+
+    if (statfs(where, &seen) == 0 && seen.f_type == CGROUP2_SUPER_MAGIC)
+        return false;
+    facts_start(facts);
+    snprintf(above, sizeof above, "%s", where);
+    while ((fd = SYS_AGAIN(open(above, O_PATH | O_CLOEXEC))) < 0 && strrchr(above, '/') > above)
+        *strrchr(above, '/') = '\0';
+    bool told = fd >= 0 && facts_mounts(facts, &fault) == 0 && trial_mount_line(fd, facts->mountinfo, &mount);
+    mends_word(command, sizeof command, told ? mount.target : where);
+    sys_close(&fd);
+    trial_say(trial, TRIAL_MISSING, MEND_COMMAND, command, "v2 is mounted at %.200s, and something else over it", where);
+    return true;
+}
+
 void trial_cgroup2(struct trial *trial)
 {
     struct facts *facts = trial_room(sizeof *facts);
@@ -179,6 +202,8 @@ void trial_cgroup2(struct trial *trial)
                     facts->cgroups.v1[CONTROLLER_MEMORY].mount[0] ? "/sys/fs/cgroup/unified" : "/sys/fs/cgroup", &fault);
         return;
     }
+    if (hidden(trial, facts->cgroups.v2.mount))
+        return;
     for (int c = 0; c < CONTROLLER_COUNT; c++)
         if (facts->cgroups.v1[c].mount[0]) {
             add(bound, sizeof bound, *bound ? ", " : "");
@@ -328,9 +353,11 @@ void trial_limit(struct trial *trial)
         result = cgroup_limit(&leaf->draft.plan, &leaf->cgroup, &fault);
     if (!remove_leaf(trial, leaf))
         return;
-    if (result < 0)
+    if (result < 0) {
         no_limit(trial, limit, &leaf->draft.facts.cgroups, &leaf->draft.plan, &fault);
-    else if (limit == LIMIT_SWAP && leaf->draft.facts.no_swap)
+        if (trial->spec->unenforced & 1u << limit)
+            trial->answer->state = TRIAL_DEGRADED; /* a run goes without it */
+    } else if (limit == LIMIT_SWAP && leaf->draft.facts.no_swap)
         trial_say(trial, TRIAL_OK, MEND_NONE, NULL, "this host has no swap");
     else
         trial_say(trial, TRIAL_OK, MEND_NONE, NULL, "a leaf's %s limit was written and read back (%s)", limit_name(limit),

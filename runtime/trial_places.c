@@ -60,6 +60,31 @@ void trial_rootfs(struct trial *trial)
     trial_fault(trial, TRIAL_MISSING, MEND_ROOTFS, words, &fault);
 }
 
+/* A mount below it, which a user namespace may not leave out of what it binds (mount_namespaces(7)); root of the machine may. */
+static bool covered(struct trial *trial, const char *path)
+{
+    struct facts *facts = trial_room(sizeof *facts);
+    char command[700] = "umount ";
+    struct mountinfo mount;
+    struct fault fault;
+    size_t length = strlen(path);
+    bool foreign, found = false;
+
+    trial_own_outside(&foreign);
+    facts_start(facts);
+    if ((trial->setting->where & AT_ROOT && !foreign) || facts_mounts(facts, &fault) < 0)
+        return false;
+    for (char *cursor = facts->mountinfo; !found && mountinfo_next(&cursor, &mount) > 0;)
+        found = !strncmp(mount.target, path, length) && mount.target[length] == '/';
+    if (found) {
+        mends_word(command, sizeof command, mount.target);
+        trial_say(trial, TRIAL_MISSING, MEND_COMMAND, command, "%.250s: %.250s is mounted below it, and it cannot be bound without that", path,
+                  mount.target);
+    }
+    facts_release(facts);
+    return found;
+}
+
 /* Who else could change it: the next sandbox would run what he writes. */
 static bool open_to_others(struct trial *trial, const struct place *rootfs)
 {
@@ -97,7 +122,9 @@ void trial_rootfs_safe(struct trial *trial)
     char command[700] = "";
 
     facts_start(facts);
-    if (facts_rootfs(trial->spec, facts, &fault) < 0 || facts_mounts(facts, &fault) < 0) {
+    if (facts_rootfs(trial->spec, facts, &fault) == 0 && covered(trial, facts->rootfs.path))
+        return;
+    if (facts->rootfs.fd < 0 || facts_mounts(facts, &fault) < 0) {
         trial_fault(trial, TRIAL_MISSING, MEND_NONE, NULL, &fault);
         return;
     }
@@ -142,11 +169,35 @@ static void say_command(char *text, size_t size, const char *command, const char
     mends_word(text, size, path);
 }
 
+/* Is the mount that path lies on, by its name, FUSE for nobody but its mounter? Asks no server. */
+static bool closed_mount(const char *path, char *target, size_t size)
+{
+    struct facts *facts = trial_room(sizeof *facts);
+    char whole[PATH_MAX];
+    struct mountinfo mount;
+    struct fault fault;
+    bool closed = false;
+
+    facts_start(facts);
+    *target = '\0';
+    if (place_absolute(path, whole) < 0 || facts_mounts(facts, &fault) < 0)
+        return false;
+    for (char *cursor = facts->mountinfo; mountinfo_next(&cursor, &mount) > 0;) {
+        size_t length = strlen(mount.target);
+        if (length < strlen(target) || strncmp(mount.target, whole, length) || (length > 1 && whole[length] != '/' && whole[length]))
+            continue;
+        snprintf(target, size, "%s", mount.target);
+        closed = !strncmp(mount.fstype, "fuse", 4) && !mountinfo_has(mount.super, "allow_other");
+    }
+    facts_release(facts);
+    return closed;
+}
+
 static void workspace_trouble(struct trial *trial, const struct place *place, const struct fault *fault)
 {
     const struct spec *spec = trial->spec;
     const char *path = place->path[0] ? place->path : spec->workspace_root ? spec->workspace_root : spec->workspace;
-    char command[700] = "", owner[64];
+    char command[700] = "", owner[64], mount[512];
 
     snprintf(owner, sizeof owner, "chown -hR %u:%u ", trial->setting->where & AT_ROOT ? POLICY_UID : trial->setting->uid,
              trial->setting->where & AT_ROOT ? POLICY_UID : trial->setting->gid);
@@ -159,7 +210,14 @@ static void workspace_trouble(struct trial *trial, const struct place *place, co
         break;
     case TROUBLE_DISCONNECTED:
         say_command(command, sizeof command, "umount -l ", place->mount[0] ? place->mount : path);
+        strncat(command, " # then mount it again", sizeof command - strlen(command) - 1);
         break;
+    case TROUBLE_PERMISSION:
+        if (!closed_mount(path, mount, sizeof mount))
+            break;
+        mends_word(command, sizeof command, mount);
+        trial_fault(trial, TRIAL_MISSING, MEND_FUSE, command, fault);
+        return;
     case TROUBLE_INVALID:
         if (fault->errnum != ENOENT || spec->workspace_root)
             break;
@@ -191,42 +249,52 @@ void trial_workspace(struct trial *trial)
                   draft->facts.workspace.uid);
 }
 
+/* What its mount is like, for the user that the sandbox would be. */
+static void judge_mount(struct trial *trial, const struct draft *draft, const struct mountinfo *mount)
+{
+    const struct place *place = &draft->facts.workspace;
+    bool decided = draft->plan.workspace; /* else of what is missing for that other rows tell */
+    char words[600] = "";
+    struct fault fault;
+
+    if (trouble_of_mount(mount, trial->spec->require_fs, decided ? draft->plan.host_uid : (uid_t)-1, decided ? draft->plan.host_gid : (gid_t)-1,
+                         place->path, &fault) == 0) {
+        trial_say(trial, TRIAL_OK, MEND_NONE, NULL, "%.60s at %.300s, read-write%s", mount->fstype, mount->target,
+                  strncmp(mount->fstype, "fuse", 4) ? "" : ", with default_permissions, and open to the sandbox's user");
+        return;
+    }
+    snprintf(words, sizeof words, "%s", fault.trouble == TROUBLE_READ_ONLY ? "mount -o remount,rw " : "");
+    mends_word(words, sizeof words, mount->target);
+    if (fault.trouble == TROUBLE_READ_ONLY)
+        trial_fault(trial, TRIAL_DEGRADED, MEND_COMMAND, words, &fault);
+    else /* closed to the sandbox's user, or open beyond what the modes say */
+        trial_fault(trial, fault.errnum == EACCES ? TRIAL_MISSING : TRIAL_DEGRADED, MEND_FUSE, words, &fault);
+}
+
 void trial_workspace_mount(struct trial *trial)
 {
     struct draft *draft = trial_room(sizeof *draft);
     struct facts *mounts = trial_room(sizeof *mounts);
     struct mountinfo mount = {0};
     struct fault fault;
-    char words[512] = "";
-    bool root = trial->setting->where & AT_ROOT;
 
     if (!spec_binds(trial->spec)) {
         trial_say(trial, TRIAL_OK, MEND_NONE, NULL, "no workspace was named");
         return;
     }
     facts_start(mounts);
-    if (!open_workspace(trial, draft, &fault) || facts_mounts(mounts, &fault) < 0) {
+    if (!open_workspace(trial, draft, &fault)) {
         trial_fault(trial, TRIAL_MISSING, MEND_NONE, NULL, &fault);
         return;
     }
-    if (draft->facts.workspace.fd < 0 || !trial_mount_line(draft->facts.workspace.fd, mounts->mountinfo, &mount)) {
+    if (covered(trial, draft->facts.workspace.path))
+        return;
+    if (facts_mounts(mounts, &fault) < 0)
+        trial_fault(trial, TRIAL_MISSING, MEND_NONE, NULL, &fault);
+    else if (draft->facts.workspace.fd < 0 || !trial_mount_line(draft->facts.workspace.fd, mounts->mountinfo, &mount))
         trial_say(trial, TRIAL_DEGRADED, MEND_PROC, NULL, "its mount is not in /proc/self/mountinfo");
-        return;
-    }
-    if (trouble_of_mount(&mount, trial->spec->require_fs, root ? (uid_t)-1 : trial->setting->uid, root ? (gid_t)-1 : trial->setting->gid,
-                         draft->facts.workspace.path, &fault) < 0) {
-        mends_word(words, sizeof words, mount.target);
-        if (fault.trouble == TROUBLE_READ_ONLY) {
-            char command[600] = "mount -o remount,rw ";
-            mends_word(command, sizeof command, mount.target);
-            trial_fault(trial, TRIAL_DEGRADED, MEND_COMMAND, command, &fault);
-        } else {
-            trial_fault(trial, TRIAL_DEGRADED, MEND_FUSE, words, &fault);
-        }
-        return;
-    }
-    trial_say(trial, TRIAL_OK, MEND_NONE, NULL, "%.60s at %.300s, read-write%s", mount.fstype, mount.target,
-              strncmp(mount.fstype, "fuse", 4) ? "" : ", with allow_other and default_permissions");
+    else
+        judge_mount(trial, draft, &mount);
 }
 
 /* ---- all of it ---- */

@@ -883,6 +883,14 @@ static void cgroups_gone_or_read_only(void **unused)
         check_mends(HOW(.prepare = read_only_cgroups), result, "cgroup-parent");
 }
 
+static void write_or_die(const char *path, const char *text)
+{
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+    must(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text));
+    close(fd);
+}
+
 /* One controller lost: on v1 its hierarchy's parent is no cgroup, on v2 nobody can hand it on. */
 static void lose_controller(void *data)
 {
@@ -931,7 +939,57 @@ static void limits_that_cannot_be_had(void **unused)
         if (which != CGROUP_CPU)
             DEGRADED(result, "cgroup-readings", NULL);
         MISSING(result, "sandbox", NULL);
+        if (which != CGROUP_PIDS || *harness.mount[which]) /* on v1 there is no parent for it at all */
+            continue;
+        drop_controllers();
+        result = check_with(HOW(.prepare = lose_controller, .data = &which), WORDS("--unenforced", "pids"));
+        DEGRADED(result, "pids-limit", NULL);
+        OK(result, "sandbox");
     }
+}
+
+/* A v1 controller that is bound and cannot be reached: nothing that a boot parameter would mend. Its mount shows another cgroup's tree to
+ * who is in a cgroup namespace further down. */
+static void enter_below(void *data)
+{
+    char path[4400];
+
+    (void)data;
+    own_mounts();
+    snprintf(path, sizeof path, "%s%s/cgroup.procs", harness.mount[CGROUP_MEMORY], harness.parent);
+    write_or_die(path, "0");
+    must(!unshare(CLONE_NEWCGROUP));
+}
+
+static void a_controller_out_of_reach(void **unused)
+{
+    const struct result *result;
+
+    (void)unused;
+    if (!*harness.mount[CGROUP_MEMORY])
+        return;
+    result = check_host(HOW(.prepare = enter_below));
+    MISSING(result, "memory-limit", "mount -t cgroup -o memory cgroup ");
+    MISSING(result, "swap-limit", reader_at(need(result, "memory-limit"), "mend")->text);
+    MISSING(result, "sandbox", "mount -t cgroup -o memory cgroup ");
+}
+
+/* Mounted, and not to be seen. */
+static void cover_v2(void *data)
+{
+    (void)data;
+    own_mounts();
+    must(!mount("none", harness.mount[CGROUP_V2], "tmpfs", 0, "mode=755"));
+}
+
+static void a_hidden_cgroup2(void **unused)
+{
+    const struct result *result = check_host(HOW(.prepare = cover_v2));
+
+    (void)unused;
+    MISSING(result, "cgroup2", text_format("umount %s", harness.mount[CGROUP_V2]));
+    MISSING(result, "sandbox", text_format("umount %s", harness.mount[CGROUP_V2]));
+    check_mends(HOW(.prepare = cover_v2), result, "cgroup2"); /* takes away what covers it, and nothing else */
 }
 
 static void cgroup_parents(void **unused)
@@ -987,14 +1045,6 @@ static void a_threaded_parent(void **unused)
 
 /* An ordinary user's shell as it is on a host without systemd: in nobody's cgroup. The mend is carried out as it is printed, and then the
  * check is content. */
-static void write_or_die(const char *path, const char *text)
-{
-    int fd = open(path, O_WRONLY | O_CLOEXEC);
-
-    must(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text));
-    close(fd);
-}
-
 static void move_to(void *data)
 {
     char path[4200];
@@ -1176,10 +1226,34 @@ static void a_workspace_without_allow_other(void **unused)
     result = check_with(HOW(0), WORDS("--workspace", at));
     umount2(at, MNT_DETACH);
     waitpid(server, NULL, 0);
-    DEGRADED(result, "workspace-mount", "allow_other");
+    MISSING(result, "workspace-mount", "allow_other"); /* the sandbox's user did not mount it */
     text = reader_at(need(result, "workspace-mount"), "mend")->text;
-    CHECK(result, strstr(text, at));
-    MISSING(result, "sandbox", NULL);
+    CHECK(result, strstr(text, text_format("umount %s # ", at)));
+    MISSING(result, "sandbox", text); /* whose own words are about modes */
+    CHECK(result, !strcmp(reader_at(need(result, "sandbox"), "because")->text, "workspace-mount"));
+}
+
+/* What is mounted below a tree that is bound: a user namespace may not leave it out, so for an ordinary user it is in the way. */
+static void mounts_below(void **unused)
+{
+    const char *workspace = workspace_make(), *inner = path_join(workspace, "inner"), *spot = path_join(harness.rootfs, "mnt");
+    struct over below = {harness.tmp, inner, 0};
+    const struct result *result;
+
+    (void)unused;
+    assert_int_equal(mkdir(inner, 0755), 0);
+    result = check_with(HOW(.prepare = bind_over, .data = &below), WORDS("--workspace", workspace));
+    expect(result, "workspace-mount", harness.user ? "missing" : "ok", harness.user ? text_format("umount %s", inner) : NULL);
+    expect(result, "sandbox", harness.user ? "missing" : "ok", NULL);
+    rmdir(inner);
+    if (access(spot, F_OK))
+        return;
+    below = (struct over){harness.tmp, spot, 0};
+    result = check_host(HOW(.prepare = bind_over, .data = &below));
+    expect(result, "rootfs-safe", harness.user ? "missing" : "ok", harness.user ? text_format("umount %s", spot) : NULL);
+    expect(result, "sandbox", harness.user ? "missing" : "ok", NULL);
+    if (harness.user)
+        check_mends(HOW(.prepare = bind_over, .data = &below), result, "rootfs-safe");
 }
 
 /* ---- where it is ---- */
@@ -1330,6 +1404,8 @@ int main(int argc, char **argv)
         TEST(cgroups_gone_or_read_only),
         TEST(v1_read_only),
         TEST(limits_that_cannot_be_had),
+        TEST_ROOT(a_controller_out_of_reach),
+        TEST(a_hidden_cgroup2),
         TEST(cgroup_parents),
         TEST(a_threaded_parent),
         TEST_USER(a_user_without_delegation),
@@ -1339,6 +1415,7 @@ int main(int argc, char **argv)
         TEST(workspaces),
         TEST(a_workspace_mounted_read_only),
         TEST_ROOT(a_workspace_without_allow_other),
+        TEST(mounts_below),
         TEST(other_places),
         TEST(every_need_was_seen_wanting), /* these two last: of all that came before */
         TEST(every_answer_fits_the_schema),
