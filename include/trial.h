@@ -20,7 +20,7 @@ struct answer {
     enum trial_state state;
     enum mend mend;
     char seen[640];
-    char argument[768]; /* of the mend */
+    char argument[2048]; /* of the mend */
 };
 
 /* One whole run of spec's command, without a record and without printing. */

@@ -78,7 +78,7 @@ static const struct need {
 
 static const char *const states[] = {"ok", "degraded", "missing"};
 
-#define MEND_TEXT 1024
+#define MEND_TEXT 2560
 struct result {
     enum trial_state state;
     bool tried;

@@ -31,7 +31,7 @@ void trial_say(struct trial *trial, enum trial_state state, enum mend mend, cons
 
     memset(answer, 0, sizeof *answer);
     answer->state = state;
-    answer->mend = mend;
+    answer->mend = argument && strlen(argument) >= sizeof answer->argument - 1 ? MEND_LOOK : mend; /* half a command is none */
     snprintf(answer->argument, sizeof answer->argument, "%s", argument ? argument : "");
     va_start(args, format);
     vsnprintf(answer->seen, sizeof answer->seen, format, args);

@@ -6,11 +6,11 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/statfs.h>
-#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "cgroup.h"
+#include "handover.h"
 #include "leaves.h"
 #include "options.h"
 #include "readings.h"
@@ -20,134 +20,16 @@
 #define ALL_LIMITS ((1u << LIMIT_COUNT) - 1)
 #define MS ((uint64_t)1000000)
 
-/* ---- what root would do by hand ---- */
-
-static void add(char *text, size_t size, const char *more)
-{
-    size_t length = strlen(text);
-
-    snprintf(text + length, size - length, "%s", more);
-}
-
-/* A path as a word of a script that itself stands in single quotes. Ours have no quotes; a caller's parent was checked to be plain, and
- * one with a quote or a blank in it is left to its owner's imagination. */
-static void add_path(char *text, size_t size, const char *mount, const char *path)
-{
-    if (strpbrk(mount, "'\" $`\\") || strpbrk(path, "'\" $`\\")) {
-        add(text, size, "PATH");
-        return;
-    }
-    add(text, size, mount);
-    add(text, size, path);
-}
-
-static void add_everywhere(char *text, size_t size, const struct hierarchies *cgroups, const char *path)
-{
-    add_path(text, size, cgroups->v2.mount, path);
-    for (int c = 0; c < CONTROLLER_COUNT; c++) {
-        bool again = false;
-        for (int other = 0; other < c; other++)
-            again = again || !strcmp(cgroups->v1[other].mount, cgroups->v1[c].mount);
-        if (!cgroups->v1[c].mount[0] || again)
-            continue;
-        add(text, size, " ");
-        add_path(text, size, cgroups->v1[c].mount, path);
-    }
-}
-
-/* Controllers that are on v2 are handed on from cgroup to cgroup, from the top to path. */
-static void add_controllers(char *text, size_t size, const struct hierarchies *cgroups, const char *path)
-{
-    char words[64] = "", above[PATH_MAX];
-
-    for (int c = 0; c < CONTROLLER_COUNT; c++)
-        if (!cgroups->v1[c].mount[0]) {
-            add(words, sizeof words, *words ? " +" : "+");
-            add(words, sizeof words, controller_name((enum controller)c));
-        }
-    if (!*words)
-        return;
-    snprintf(above, sizeof above, "%s", path);
-    for (char *end = above;; end++) {
-        if (*end != '/' && *end != '\0')
-            continue;
-        char kept = *end;
-        *end = '\0';
-        add(text, size, " && echo \"");
-        add(text, size, words);
-        add(text, size, "\" > ");
-        add_path(text, size, cgroups->v2.mount, above);
-        add(text, size, "/cgroup.subtree_control");
-        *end = kept;
-        if (!kept)
-            return;
-    }
-}
-
-/* For root: a parent that can be used. For a user: a cgroup of the user's own, with the shell that bivy was started from in a child of it
- * (cgroups(7), "Delegation"; bivy's own cgroup and the leaves need one directory above them that is the user's). */
-static void by_hand(const struct trial *trial, const struct hierarchies *cgroups, uid_t owner, char *text, size_t size)
-{
-    char path[PATH_MAX], words[64];
-    const char *given = trial->spec->cgroup_parent;
-
-    if (trial->setting->where & AT_ROOT || given) {
-        snprintf(path, sizeof path, "%s%s", !given || *given == '/' ? "" : "/", given ? given : "/bivy");
-        if (!strcmp(path, "/"))
-            *path = '\0';
-        add(text, size, "sh -c 'mkdir -p ");
-        add_everywhere(text, size, cgroups, path);
-        add_controllers(text, size, cgroups, path);
-        if (owner != 0) {
-            snprintf(words, sizeof words, " && chown -R %u ", owner);
-            add(text, size, words);
-            add_everywhere(text, size, cgroups, path);
-        }
-        add(text, size, "'");
-        return;
-    }
-    snprintf(path, sizeof path, "/bivy-%u", trial->setting->uid);
-    add(text, size, "sh -c 'mkdir -p ");
-    add_everywhere(text, size, cgroups, path);
-    add_controllers(text, size, cgroups, path);
-    add(text, size, " && mkdir -p ");
-    add_path(text, size, cgroups->v2.mount, path);
-    snprintf(words, sizeof words, "/shell && chown -R %u ", owner);
-    add(text, size, words);
-    add_everywhere(text, size, cgroups, path);
-    snprintf(words, sizeof words, " && echo %d > ", (int)trial->setting->caller);
-    add(text, size, words);
-    add_path(text, size, cgroups->v2.mount, path);
-    add(text, size, "/shell/cgroup.procs'");
-}
-
-/* Every hierarchy that is mounted read-only, mounted as it must be. */
-static void writable(const struct hierarchies *cgroups, char *text, size_t size)
-{
-    const char *mounts[1 + CONTROLLER_COUNT] = {cgroups->v2.mount};
-    struct statvfs now;
-
-    for (int c = 0; c < CONTROLLER_COUNT; c++)
-        mounts[1 + c] = cgroups->v1[c].mount;
-    add(text, size, "sh -c 'true");
-    for (int i = 0; i < 1 + CONTROLLER_COUNT; i++)
-        if (*mounts[i] && statvfs(mounts[i], &now) == 0 && now.f_flag & ST_RDONLY) {
-            add(text, size, " && mount -o remount,bind,rw ");
-            add_path(text, size, mounts[i], "");
-        }
-    add(text, size, "'");
-}
-
 static void not_ours(struct trial *trial, const struct hierarchies *cgroups, const struct fault *fault)
 {
     unsigned where = trial->setting->where;
     uid_t owner = trial->setting->uid, outside;
     enum mend mend = MEND_DELEGATE;
-    char text[700] = "";
+    char text[sizeof trial->answer->argument] = "";
     bool foreign;
 
     if (fault->errnum == EROFS && where & AT_ROOT) {
-        writable(cgroups, text, sizeof text);
+        handover_writable(cgroups, text, sizeof text);
     } else if (fault->stage == STAGE_OPTIONS) {
         mend = MEND_NONE; /* it has its own */
     } else if (owner == 0 && !(where & AT_ROOT)) {
@@ -159,7 +41,7 @@ static void not_ours(struct trial *trial, const struct hierarchies *cgroups, con
             owner = outside;
             mend = MEND_OUTSIDE;
         }
-        by_hand(trial, cgroups, owner, text, sizeof text);
+        handover_parent(trial->setting, trial->spec->cgroup_parent, cgroups, owner, text, sizeof text);
     }
     trial_fault(trial, TRIAL_MISSING, mend, text, fault);
 }
@@ -206,8 +88,8 @@ void trial_cgroup2(struct trial *trial)
         return;
     for (int c = 0; c < CONTROLLER_COUNT; c++)
         if (facts->cgroups.v1[c].mount[0]) {
-            add(bound, sizeof bound, *bound ? ", " : "");
-            add(bound, sizeof bound, controller_name((enum controller)c));
+            handover_add(bound, sizeof bound, *bound ? ", " : "");
+            handover_add(bound, sizeof bound, controller_name((enum controller)c));
         }
     if (*bound)
         trial_say(trial, TRIAL_DEGRADED, MEND_HYBRID, NULL,
@@ -322,7 +204,7 @@ static void no_limit(struct trial *trial, enum limit limit, const struct hierarc
 {
     const char *name = controller_name(limit_controller[limit]);
     bool v1 = cgroups->v1[limit_controller[limit]].mount[0];
-    char text[700] = "sh -c '", list[64];
+    char text[sizeof trial->answer->argument] = "", list[64];
 
     if (!v1 && bound_unseen(name, list, sizeof list)) {
         mount_v1(trial, list, fault);
@@ -331,10 +213,7 @@ static void no_limit(struct trial *trial, enum limit limit, const struct hierarc
     } else if (limit == LIMIT_SWAP && fault->errnum == ENOENT) {
         trial_fault(trial, TRIAL_MISSING, MEND_SWAP, NULL, fault);
     } else if (!v1 && !(trial->setting->where & AT_ROOT && fault->errnum == EROFS)) {
-        size_t before = strlen(text);
-        add_controllers(text, sizeof text, cgroups, plan->cgroup_parent);
-        memmove(text + before, text + before + 4, strlen(text + before + 4) + 1); /* the first " && " */
-        add(text, sizeof text, "'");
+        handover_controllers(cgroups, plan->cgroup_parent, text, sizeof text);
         trial_fault(trial, TRIAL_MISSING, MEND_HAND_ON, text, fault);
     } else {
         not_ours(trial, cgroups, fault);
@@ -481,8 +360,8 @@ void trial_readings(struct trial *trial)
                  {readings.have_throttled, "throttled time"}, {readings.have_cpu, "processor time"}};
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
         if (!kinds[i].have) {
-            add(without, sizeof without, *without ? ", " : "");
-            add(without, sizeof without, kinds[i].name);
+            handover_add(without, sizeof without, *without ? ", " : "");
+            handover_add(without, sizeof without, kinds[i].name);
         }
     if (*without)
         trial_say(trial, TRIAL_DEGRADED, MEND_KERNEL, NULL, "a leaf does not tell: %s; null in the record", without);
