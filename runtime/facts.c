@@ -162,7 +162,7 @@ static bool without_swap(void)
     char text[256];
     ssize_t got = sys_read_file(AT_FDCWD, "/proc/swaps", text, sizeof text);
     char *line = got > 0 ? strchr(text, '\n') : NULL;
-    struct sysinfo info;
+    struct sysinfo info = {.totalswap = 1}; /* a call that says it was done and was not must not read as "none" */
 
     /* A heading and nothing else; or no such file, which a procfs of processes only does not have either. */
     return (got == -ENOENT || (line && !line[1])) && sysinfo(&info) == 0 && info.totalswap == 0;

@@ -210,7 +210,8 @@ static void no_limit(struct trial *trial, enum limit limit, const struct hierarc
         mount_v1(trial, list, fault);
     } else if (!v1 && !known(cgroups, name)) {
         trial_fault(trial, TRIAL_MISSING, MEND_CONTROLLER, name, fault);
-    } else if (limit == LIMIT_SWAP && fault->errnum == ENOENT) {
+    } else if (limit == LIMIT_SWAP && fault->errnum == ENOENT && (strstr(fault->what, "memory.swap") || strstr(fault->what, "memory.memsw"))) {
+        /* Its own file, and not memory's: no accounting of swap. */
         trial_fault(trial, TRIAL_MISSING, MEND_SWAP, NULL, fault);
     } else if (!v1 && !(trial->setting->where & AT_ROOT && fault->errnum == EROFS)) {
         handover_controllers(cgroups, plan->cgroup_parent, text, sizeof text);
