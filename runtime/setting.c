@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/utsname.h>
@@ -95,22 +96,21 @@ static void find_program(struct setting *setting)
 static pid_t find_caller(void)
 {
     static const char *const between[] = {"sudo", "doas", "su", "runuser", "timeout", "time", "strace"};
-    char path[32], text[8 * 1024], name[16];
+    char path[32], text[8 * 1024];
     pid_t caller = getppid();
 
     for (int most = 8; most > 0; most--) {
         const char *line;
         bool passed = false;
-        int parent;
         snprintf(path, sizeof path, "/proc/%d/status", (int)caller);
-        if (sys_read_file(AT_FDCWD, path, text, sizeof text) <= 0 || sscanf(text, "Name:\t%15s", name) != 1 ||
-            !(line = strstr(text, "\nPPid:\t")) || sscanf(line, "\nPPid:\t%d", &parent) != 1)
+        if (sys_read_file(AT_FDCWD, path, text, sizeof text) <= 0 || strncmp(text, "Name:\t", 6) || !(line = strstr(text, "\nPPid:\t")))
             break;
         for (size_t i = 0; i < sizeof between / sizeof between[0]; i++)
-            passed = passed || !strcmp(name, between[i]);
+            passed = passed || (strcspn(text + 6, "\n") == strlen(between[i]) && !strncmp(text + 6, between[i], strlen(between[i])));
+        long parent = strtol(line + 7, NULL, 10);
         if (!passed || parent <= 1)
             break;
-        caller = parent;
+        caller = (pid_t)parent;
     }
     return caller;
 }

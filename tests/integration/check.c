@@ -780,6 +780,23 @@ static void a_low_hard_limit(void **unused)
     CHECK(result, !strcmp(command_of(result, "resource-limits"), text_format("prlimit --pid %d --nofile=1024:1024", getpid())));
 }
 
+/* Whose limit is to be raised: the shell's, which will start bivy again, not that of a program between, which is gone by then. */
+static void behind_another_program(void **unused)
+{
+    const char *said;
+
+    (void)unused;
+    if (access("/usr/bin/timeout", X_OK))
+        return;
+    carry_out(text_format("ulimit -n 512; echo $$ >%s/shell; /usr/bin/timeout %d %s check --rootfs %s --cgroup-parent %s >%s/said; true",
+                          harness.tmp, GUARD_SECONDS, harness.bivy, harness.rootfs, harness.parent, harness.tmp));
+    said = file_read(text_format("%s/said", harness.tmp), NULL);
+    assert_non_null(strstr(said, "1. "));
+    if (!strstr(said, "docker"))
+        assert_non_null(strstr(said, text_format("prlimit --pid %d --nofile=1024:1024\n",
+                                                 atoi(file_read(text_format("%s/shell", harness.tmp), NULL)))));
+}
+
 /* So few descriptors that other trials could stumble on it: none of them may take it for something else. */
 static void few_descriptors(void *data)
 {
@@ -1404,6 +1421,7 @@ int main(int argc, char **argv)
         TEST(devices_and_log),
         TEST(a_low_hard_limit),
         TEST(hardly_a_descriptor),
+        TEST_ROOT(behind_another_program),
         TEST(cgroups_gone_or_read_only),
         TEST(v1_read_only),
         TEST(limits_that_cannot_be_had),
