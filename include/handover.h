@@ -15,6 +15,10 @@ void handover_add(char *text, size_t size, const char *more);
  * started from in a child of it (cgroups(7), "Delegation"; bivy's own cgroup and the leaves need one directory above them that is his). */
 void handover_parent(const struct setting *setting, const char *given, const struct hierarchies *cgroups, uid_t owner, char *text, size_t size);
 
+/* For a user whose parent it is: the shell that bivy was started from moved to a child of it, for who makes a process in a leaf must be below
+ * the same directory of his. */
+void handover_shell(const struct setting *setting, const struct hierarchies *cgroups, const char *path, char *text, size_t size);
+
 /* The controllers that are on v2, handed on from the top down to path. */
 void handover_controllers(const struct hierarchies *cgroups, const char *path, char *text, size_t size);
 

@@ -18,6 +18,7 @@ enum mend {
     MEND_NO_IDS,    /* root is the only id that is mapped here */
     MEND_RIGHTS,    /* root without root's capabilities */
     MEND_IDS,       /* argument: an id that is mapped here */
+    MEND_GROUP,     /* an ordinary user in root's group. Argument: the user's id */
     MEND_USED,      /* user namespaces are made and give no capability. Argument: path of the program */
     MEND_MOUNTED,   /* something is mounted over a part of /proc. Argument: where */
     MEND_MASKED,    /* the same, and it cannot be told where */

@@ -67,6 +67,21 @@ static void add_controllers(char *text, size_t size, const struct hierarchies *c
     }
 }
 
+static void add_shell(const struct setting *setting, const struct hierarchies *cgroups, const char *path, uid_t owner, char *text, size_t size)
+{
+    char words[64];
+
+    handover_add(text, size, "mkdir -p ");
+    add_path(text, size, cgroups->v2.mount, path);
+    snprintf(words, sizeof words, "/shell && chown -R %u ", owner);
+    handover_add(text, size, words);
+    add_everywhere(text, size, cgroups, path);
+    snprintf(words, sizeof words, " && echo %d > ", (int)setting->caller);
+    handover_add(text, size, words);
+    add_path(text, size, cgroups->v2.mount, path);
+    handover_add(text, size, "/shell/cgroup.procs");
+}
+
 void handover_parent(const struct setting *setting, const char *given, const struct hierarchies *cgroups, uid_t owner, char *text, size_t size)
 {
     char path[PATH_MAX], words[64];
@@ -90,15 +105,16 @@ void handover_parent(const struct setting *setting, const char *given, const str
     handover_add(text, size, "sh -c 'mkdir -p ");
     add_everywhere(text, size, cgroups, path);
     add_controllers(text, size, cgroups, path);
-    handover_add(text, size, " && mkdir -p ");
-    add_path(text, size, cgroups->v2.mount, path);
-    snprintf(words, sizeof words, "/shell && chown -R %u ", owner);
-    handover_add(text, size, words);
-    add_everywhere(text, size, cgroups, path);
-    snprintf(words, sizeof words, " && echo %d > ", (int)setting->caller);
-    handover_add(text, size, words);
-    add_path(text, size, cgroups->v2.mount, path);
-    handover_add(text, size, "/shell/cgroup.procs'");
+    handover_add(text, size, " && ");
+    add_shell(setting, cgroups, path, owner, text, size);
+    handover_add(text, size, "'");
+}
+
+void handover_shell(const struct setting *setting, const struct hierarchies *cgroups, const char *path, char *text, size_t size)
+{
+    handover_add(text, size, "sh -c '");
+    add_shell(setting, cgroups, path, setting->uid, text, size);
+    handover_add(text, size, "'");
 }
 
 void handover_controllers(const struct hierarchies *cgroups, const char *path, char *text, size_t size)

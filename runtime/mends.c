@@ -73,6 +73,11 @@ static const struct row {
     {MEND_NO_IDS, 0, "outside of this user namespace, whose only id is root's: unshare --user --mount --map-root-user --map-users=auto "
                      "--map-groups=auto " BIVY " check # needs newuidmap, and lines in /etc/subuid and /etc/subgid"},
 
+    {MEND_GROUP, AT_DOCKER, "docker run --user @:@ IMAGE " BIVY " check"},
+    {MEND_GROUP, AT_PODMAN, "podman run --user @:@ IMAGE " BIVY " check"},
+    {MEND_GROUP, AT_KUBERNETES, "in the pod's spec: securityContext: {runAsGroup: @}"},
+    {MEND_GROUP, 0, "!setpriv --reuid @ --regid @ --clear-groups " BIVY " check"},
+
     {MEND_USED, AT_CONTAINER, "on the container's host, as root: sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"},
     {MEND_USED, AT_UBUNTU, "!sh -c \"printf 'abi <abi/4.0>,\\nprofile bivy @ flags=(unconfined) {\\n  userns,\\n}\\n' > /etc/apparmor.d/bivy && "
                            "apparmor_parser -r /etc/apparmor.d/bivy\""},

@@ -388,8 +388,12 @@ void trial_inside(struct trial *trial, uint64_t flags, trial_work *work)
     pid_t pid;
 
     if (trial_draft(trial, false, draft, &fault) < 0) {
-        trial_fault(trial, TRIAL_MISSING,
-                    fault.stage == STAGE_PLAN && fault.errnum == EPERM && trial->setting->uid == 0 ? MEND_RIGHTS : MEND_NONE, NULL, &fault);
+        bool rights = fault.stage == STAGE_PLAN && fault.errnum == EPERM, group = trial->setting->uid != 0 && trial->setting->gid == 0;
+        char id[16];
+        snprintf(id, sizeof id, "%u", trial->setting->uid);
+        trial_fault(trial, TRIAL_MISSING, rights && group                       ? MEND_GROUP
+                                          : rights && trial->setting->uid == 0 ? MEND_RIGHTS
+                                                                               : MEND_NONE, id, &fault);
         return;
     }
     if (pipe2(ends, O_CLOEXEC) < 0) {

@@ -278,9 +278,11 @@ static pid_t start_inside(struct trial *trial, struct leaf *leaf, int *pidfd)
     SYS_CLOSES int end = ends[0];
     if (pid < 0) {
         fault_set(&fault, STAGE_CLONE, -pid, NULL, "no process can be made in a leaf");
-        if (pid == -EACCES)
-            not_ours(trial, &leaf->draft.facts.cgroups, &fault);
-        else
+        if (pid == -EACCES) { /* the leaf is ours, and what is above both it and us is not */
+            char text[sizeof trial->answer->argument] = "";
+            handover_shell(trial->setting, &leaf->draft.facts.cgroups, leaf->draft.plan.cgroup_parent, text, sizeof text);
+            trial_fault(trial, TRIAL_MISSING, MEND_COMMAND, text, &fault);
+        } else
             trial_call(trial, -pid, pid == -EOPNOTSUPP || pid == -EBUSY ? MEND_SAID : MEND_KERNEL,
                        "name a cgroup with --cgroup-parent that is not threaded (cgroup.type) and holds no processes itself",
                        "clone3 into a cgroup is refused");

@@ -1101,6 +1101,41 @@ static void a_user_without_delegation(void **unused)
     OK(result, "sandbox");
 }
 
+/* A parent that is the user's, and the shell is not below it: the kernel lets nothing be born in a leaf there. */
+static void a_shell_elsewhere(void **unused)
+{
+    const char *before = text_line(file_read("/proc/self/cgroup", NULL), "0::"), *own;
+    const struct result *result = check_host(HOW(.prepare = move_to, .data = (void *)(uintptr_t) ""));
+
+    (void)unused;
+    OK(result, "cgroup-parent");
+    MISSING(result, "cgroup-enter", text_format("echo %d > ", getpid()));
+    carry_out(command_of(result, "cgroup-enter")); /* moves this process */
+    own = text_line(file_read("/proc/self/cgroup", NULL), "0::");
+    result = check_host(HOW(.prepare = move_to, .data = (void *)(uintptr_t)own));
+    move_to((void *)(uintptr_t)(strcmp(before, "/") ? before : ""));
+    rmdir(text_format("%s%s", harness.mount[CGROUP_V2], own));
+    CHECK(result, !strcmp(own, text_format("%s/shell", harness.parent)));
+    OK(result, "cgroup-enter");
+    OK(result, "sandbox");
+}
+
+/* As platforms start containers that allow no root: an ordinary user in root's group, which no sandbox may have. */
+static void in_roots_group(void **unused)
+{
+    const char *command = text_format("/usr/bin/setpriv --reuid %d --regid 0 --clear-groups %s check --rootfs %s --cgroup-parent %s >%s/said; true",
+                                      USER_ID, harness.bivy, harness.rootfs, harness.parent, harness.tmp);
+    const char *said;
+
+    (void)unused;
+    if (access("/usr/bin/setpriv", X_OK))
+        return;
+    carry_out(command);
+    said = file_read(text_format("%s/said", harness.tmp), NULL);
+    assert_true(strstr(said, text_format("setpriv --reuid %d --regid %d --clear-groups ", USER_ID, USER_ID)) || strstr(said, " --user ") ||
+                strstr(said, "runAsGroup"));
+}
+
 /* ---- rootfs ---- */
 
 /* Every mount point and nothing else, which is a rootfs as far as it goes. */
@@ -1430,6 +1465,8 @@ int main(int argc, char **argv)
         TEST(cgroup_parents),
         TEST(a_threaded_parent),
         TEST_USER(a_user_without_delegation),
+        TEST_USER(a_shell_elsewhere),
+        TEST_ROOT(in_roots_group),
         TEST(a_rootfs_that_will_not_do),
         TEST(a_clock_that_is_slow),
         TEST(a_rootfs_that_does_not_answer),

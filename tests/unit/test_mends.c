@@ -133,7 +133,7 @@ static const char *as_command(const char *text)
 static void commands_a_shell_can_read(void **state)
 {
     static const char known[] = " sh docker podman systemd-run sysctl mount umount nsenter unshare prlimit mknod swapoff timedatectl hwclock "
-                                "apt-get dnf apk reboot sed update-grub grubby rc-update rc-service mkdir printf apparmor_parser systemctl strace "
+                                "apt-get dnf apk reboot sed update-grub grubby rc-update rc-service mkdir printf apparmor_parser systemctl strace setpriv "
                                 "/opt/bivy /src/rootfs/build ARGUMENT cd pivot_root exec d=$(pwd pwd ";
     char script[2400], out[1200];
     unsigned count = 0;
