@@ -722,7 +722,7 @@ static void other_procs(void **unused)
 /* A /dev with nothing right in it: missing, a file, a mode, another device. */
 static void poor_devices(void *data)
 {
-    int fd;
+    int fd = -1;
 
     (void)data;
     own_mounts();
