@@ -15,8 +15,10 @@ enum mend {
     MEND_SYSCTL,    /* argument: name=value */
     MEND_USERNS,    /* no user namespace, and no sysctl tells why */
     MEND_CHROOT,
+    MEND_NO_IDS,    /* root is the only id that is mapped here */
     MEND_RIGHTS,    /* root without root's capabilities */
     MEND_IDS,       /* argument: an id that is mapped here */
+    MEND_GROUP,     /* an ordinary user in root's group. Argument: the user's id */
     MEND_USED,      /* user namespaces are made and give no capability. Argument: path of the program */
     MEND_MOUNTED,   /* something is mounted over a part of /proc. Argument: where */
     MEND_MASKED,    /* the same, and it cannot be told where */
@@ -28,13 +30,16 @@ enum mend {
     MEND_SWAP,
     MEND_KEYS,
     MEND_LIMIT,     /* argument: --name=value of prlimit(1) and the process */
-    MEND_DEVICE,    /* argument: mknod's words */
-    MEND_DEV_MOUNT,
+    MEND_DEVICE,    /* argument: what root does about the nodes */
     MEND_ROOTFS,    /* argument: where */
     MEND_COMMAND,   /* argument: a command that needs root */
+    MEND_OUTSIDE,   /* argument: one that needs the root of the machine, which root here is not */
+    MEND_CLEAN,
+    MEND_OWN,       /* argument: words for bivy itself */
+    MEND_LOOK,      /* nobody knows: how to find out */
     MEND_FUSE,      /* argument: where it is mounted */
     MEND_CLOCK,
-    MEND_LOG,
+    MEND_LOG,       /* argument: a command that needs root */
     MEND_COUNT
 };
 

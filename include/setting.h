@@ -33,6 +33,8 @@ struct setting {
     char kernel[80];         /* uname -r */
     char distribution[128];  /* "Debian GNU/Linux 12 (bookworm)"; "" unknown */
     const char *container;   /* "docker", "podman", ...; NULL: in none */
+    char program[256];       /* how a shell starts bivy */
+    char build[256];         /* and rootfs/build */
 };
 
 /* Looks; changes nothing. What cannot be read is taken as not there. privileged: as privileges_root says. */
@@ -42,6 +44,13 @@ void setting_read(bool privileged, struct setting *setting);
 
 /* The value of KEY in the text of os-release(5), without its quotes; "" where there is none. */
 void setting_release(const char *text, const char *key, char *value, size_t size);
+
+/* An absolute path with nothing in it that any quotes would have to keep from a shell. */
+bool setting_plain(const char *path);
+
+/* How a shell, and one of root's too, starts the program at path: by its name where everybody's PATH leads to it. A path that is not plain
+ * counts as not known, for mends have it within quotes. */
+void setting_program(const char *path, char *program, size_t size);
 
 /* The bits of a distribution by its ID and ID_LIKE. */
 unsigned setting_distribution(const char *id, const char *like);

@@ -81,8 +81,8 @@ static int delegate_all(const struct plan *plan, int parent, unsigned *missing, 
 static int parent_fault(const struct plan *plan, const char *mount, int error, struct fault *fault)
 {
     return fault_set(fault, STAGE_CGROUP, error,
-                     error == ENOENT ? "create it in every hierarchy, or correct --cgroup-parent"
-                                     : "have it handed over (chown), or name another with --cgroup-parent",
+                     error == ENOENT ? "create it in every hierarchy (bivy check names the command), or correct --cgroup-parent"
+                                     : "have it handed over (bivy check names the command), or name another with --cgroup-parent",
                      "cgroup parent %.200s%.200s: %s", mount, plan->cgroup_parent,
                      error == ENOENT ? "does not exist" : "cannot be used");
 }

@@ -55,6 +55,7 @@ static const struct need {
     {"keyring",           "a session keyring",               trial_keyring,         NULL, 0},
     {"no-new-privs",      "no_new_privs",                    trial_no_new_privs,    NULL, 0},
     {"seccomp",           "seccomp filters",                 trial_seccomp,         "no-new-privs", 0},
+    {"explain",           "a filter that asks (--explain)",  trial_explain,         "seccomp", 0},
     {"cgroup2",           "cgroup v2",                       trial_cgroup2,         "proc", 0},
     {"cgroup-parent",     "a cgroup to make leaves in",      trial_parent,          "cgroup2", 0},
     {"memory-limit",      "memory limit",                    trial_limit,           "cgroup-parent", LIMIT_MEMORY},
@@ -77,9 +78,11 @@ static const struct need {
 
 static const char *const states[] = {"ok", "degraded", "missing"};
 
-#define MEND_TEXT 1024
+#define MEND_TEXT 2560
 struct result {
     enum trial_state state;
+    bool tried;
+    const char *because; /* the need whose lack makes this one missing; NULL: nothing else's */
     char seen[sizeof((struct answer *)0)->seen];
     char mend[MEND_TEXT];
 };
@@ -91,6 +94,13 @@ static uint64_t within(const struct need *need, const struct spec *spec)
                                                                                   : NEED_WITHIN;
 }
 
+/* The need at the bottom of it. */
+static void blame(const struct result *cause, const struct need *need, struct result *result)
+{
+    result->because = cause->because ? cause->because : need->name;
+    memcpy(result->mend, cause->mend, sizeof result->mend);
+}
+
 /* What cannot be tried is missing as well, and what mends the other mends it. */
 static bool untried(const struct need *need, struct result *results, struct result *result)
 {
@@ -98,7 +108,7 @@ static bool untried(const struct need *need, struct result *results, struct resu
         if (!strcmp(needs[i].name, need->after) && results[i].state == TRIAL_MISSING) {
             result->state = TRIAL_MISSING;
             snprintf(result->seen, sizeof result->seen, "not tried: it needs %s", need->after);
-            snprintf(result->mend, sizeof result->mend, "%s", results[i].mend);
+            blame(&results[i], &needs[i], result);
             return true;
         }
     return false;
@@ -109,7 +119,7 @@ static void mend_first(const struct result *results, size_t count, struct result
 {
     for (size_t i = 0; i < count; i++)
         if (results[i].state == TRIAL_MISSING) {
-            snprintf(result->mend, sizeof result->mend, "%s", results[i].mend);
+            blame(&results[i], &needs[i], result);
             return;
         }
 }
@@ -128,6 +138,9 @@ static int try_all(struct trial *trial, struct result *results, struct fault *fa
         if (error < 0)
             return fault_set(fault, STAGE_PLAN, -error, "raise the caller's limits of processes and open files", "no process to try %s in",
                              need->name);
+        if (trial_stopped(trial))
+            return fault_set(fault, STAGE_PLAN, EINTR, NULL, "bivy was told to stop");
+        result->tried = true;
         result->state = trial->answer->state;
         trial->rootfs = trial->rootfs || (need->work == trial_rootfs && result->state != TRIAL_MISSING);
         memcpy(result->seen, trial->answer->seen, sizeof result->seen);
@@ -135,7 +148,7 @@ static int try_all(struct trial *trial, struct result *results, struct fault *fa
         trial->answer->argument[sizeof trial->answer->argument - 1] = '\0';
         mends_text(trial->answer->mend, trial->setting, trial->answer->argument, result->mend, sizeof result->mend);
         if (result->state != TRIAL_OK && !result->mend[0])
-            mends_text(trial->setting->where & AT_FILTERED ? MEND_FILTER : MEND_KERNEL, trial->setting, NULL, result->mend,
+            mends_text(trial->setting->where & AT_FILTERED ? MEND_FILTER : MEND_LOOK, trial->setting, NULL, result->mend,
                        sizeof result->mend);
         if (need->work == trial_sandbox && result->state == TRIAL_MISSING)
             mend_first(results, i, result);
@@ -204,40 +217,95 @@ static void put_field(struct text *text, const char *bytes, int width)
     put(text, field);
 }
 
-static char *for_people(const struct setting *setting, const struct result *results)
+/* A need, what was seen of it and what mends it. What only follows from another is counted there: twenty consequences would hide one cause. */
+static void put_need(struct text *text, size_t number, const struct result *results)
 {
-    struct text text = {0};
-    unsigned counts[3] = {0};
+    const struct result *result = &results[number];
+    unsigned follow = 0;
+    char line[80];
+
+    if (!result->tried)
+        return;
+    put_field(text, states[result->state], 10);
+    put_field(text, needs[number].what, 32);
+    put(text, result->seen);
+    end_line(text);
+    if (result->state == TRIAL_OK || result->because)
+        return;
+    put(text, "            mend: ");
+    put(text, result->mend);
+    end_line(text);
+    for (size_t i = 0; i < NEED_COUNT; i++)
+        follow += !results[i].tried && !strcmp(results[i].because, needs[number].name);
+    if (follow == 0)
+        return;
+    snprintf(line, sizeof line, "            not tried without it: %u of the needs", follow);
+    put(text, line);
+    end_line(text);
+}
+
+/* What to do first, and what then: last, where it is read first. One command may mend several. */
+static void put_work(struct text *text, const struct result *results)
+{
+    unsigned number = 0;
+    char line[32];
+
+    for (size_t i = 0; i < NEED_COUNT; i++) {
+        bool said = results[i].state != TRIAL_MISSING || results[i].because;
+        for (size_t earlier = 0; earlier < i; earlier++)
+            said = said || (results[earlier].state == TRIAL_MISSING && !strcmp(results[earlier].mend, results[i].mend));
+        if (said)
+            continue;
+        if (number == 0) {
+            put(text, "what mends it, in this order, then check again:");
+            end_line(text);
+        }
+        snprintf(line, sizeof line, "%3u. ", ++number);
+        put(text, line);
+        put(text, results[i].mend);
+        end_line(text);
+    }
+}
+
+static void put_verdict(struct text *text, const struct setting *setting, const struct result *results)
+{
+    unsigned counts[3] = {0}, not_tried = 0;
     char line[80];
 
     for (size_t i = 0; i < NEED_COUNT; i++) {
-        counts[results[i].state]++;
-        put_field(&text, states[results[i].state], 10);
-        put_field(&text, needs[i].what, 32);
-        put(&text, results[i].seen);
-        end_line(&text);
-        if (results[i].state == TRIAL_OK || (needs[i].after && !strncmp(results[i].seen, "not tried", 9)))
-            continue;
-        put(&text, "            mend: ");
-        put(&text, results[i].mend);
-        end_line(&text);
+        counts[results[i].state] += results[i].tried;
+        not_tried += !results[i].tried;
     }
-    snprintf(line, sizeof line, "%u ok, %u degraded, %u missing: ", counts[0], counts[1], counts[2]);
-    put(&text, line);
-    put(&text, counts[2] ? "bivy does not run here as it should" : counts[1] ? "bivy runs here, with less" : "bivy runs here");
-    put(&text, " (");
-    put(&text, setting->distribution[0] ? setting->distribution : "an unknown distribution");
-    put(&text, ", Linux ");
-    put(&text, setting->kernel);
+    snprintf(line, sizeof line, "%u ok, %u degraded, %u missing", counts[TRIAL_OK], counts[TRIAL_DEGRADED], counts[TRIAL_MISSING]);
+    put(text, line);
+    snprintf(line, sizeof line, ", %u not tried", not_tried);
+    put(text, not_tried ? line : "");
+    put(text, counts[TRIAL_MISSING]    ? ": bivy does not run here as it should ("
+              : counts[TRIAL_DEGRADED] ? ": bivy runs here, with less ("
+                                       : ": bivy runs here (");
+    put(text, setting->distribution[0] ? setting->distribution : "an unknown distribution");
+    put(text, ", Linux ");
+    put(text, setting->kernel);
+    put(text, setting->where & AT_WSL ? ", in WSL" : "");
     if (setting->container) {
-        put(&text, ", in a container of ");
-        put(&text, setting->container);
+        put(text, ", in a container of ");
+        put(text, setting->container);
     }
-    put(&text, setting->where & AT_ROOT ? ", as root"
-               : setting->uid == 0      ? ", as root without root's capabilities"
-                                        : ", as an ordinary user");
-    put(&text, ")");
-    end_line(&text);
+    put(text, setting->where & AT_ROOT ? ", as root"
+              : setting->uid == 0      ? ", as root without root's capabilities"
+                                       : ", as an ordinary user");
+    put(text, ")");
+    end_line(text);
+}
+
+static char *for_people(const struct setting *setting, const struct result *results)
+{
+    struct text text = {0};
+
+    for (size_t i = 0; i < NEED_COUNT; i++)
+        put_need(&text, i, results);
+    put_verdict(&text, setting, results);
+    put_work(&text, results);
     if (text.failed) {
         free(text.bytes);
         return NULL;
@@ -264,6 +332,7 @@ static char *for_programs(const struct setting *setting, const struct result *re
         json_string(&json, "state", states[results[i].state]);
         json_string(&json, "seen", results[i].seen);
         json_string(&json, "mend", results[i].state == TRIAL_OK ? NULL : results[i].mend);
+        json_string(&json, "because", results[i].because);
         json_close(&json, '}');
     }
     json_close(&json, ']');
@@ -293,11 +362,14 @@ int check_run(const struct spec *spec, trial_whole_run *run, char **text, struct
         return fault_set(fault, STAGE_PLAN, errno, NULL, "no shared page for the answers");
     }
     prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); /* what a trial leaves is reaped by trial_run */
+    trial.stop = trial_hold_signals();
     setting_read(privileges_root(), &setting);
     if ((result = privileges_prepare(fault)) == 0 && (result = try_all(&trial, results, fault)) == 0) {
         *text = (spec->json ? for_programs : for_people)(&setting, results);
         result = !*text ? fault_set(fault, STAGE_PLAN, ENOMEM, NULL, "out of memory") : verdict(results) == TRIAL_MISSING;
     }
     free(results);
+    sys_close(&trial.stop);
+    trial_take_signals();
     return result;
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/sysinfo.h>
 #include <unistd.h>
 
 #include "privileges.h"
@@ -59,11 +60,14 @@ static int rootfs_shape(const struct place *rootfs, struct fault *fault)
         if (!*target || !strncmp(target, "dev/", 4) || !strncmp(target, "proc/", 5))
             continue; /* these lie in mounts of our own */
         SYS_CLOSES int fd = sys_openat2(rootfs->fd, target, O_PATH | O_DIRECTORY | O_CLOEXEC, PLACE_NO_LINKS | RESOLVE_BENEATH | RESOLVE_NO_XDEV);
+        char unmount[sizeof fault->hint];
+        snprintf(unmount, sizeof unmount, "umount %.300s%.32s", rootfs->path, row->target);
         if (fd < 0)
-            return fault_set(fault, STAGE_ROOTFS, -fd, mend, "rootfs %.300s: %s %s", rootfs->path, row->target,
+            return fault_set(fault, STAGE_ROOTFS, -fd, fd == -EXDEV ? unmount : mend, "rootfs %.300s: %s %s", rootfs->path, row->target,
                              fd == -ENOENT    ? "is missing"
                              : fd == -ELOOP   ? "is a symbolic link, not a directory"
                              : fd == -ENOTDIR ? "is not a directory"
+                             : fd == -EXDEV   ? "has something mounted over it"
                                               : "cannot be a mount point");
     }
     return 0;
@@ -158,8 +162,10 @@ static bool without_swap(void)
     char text[256];
     ssize_t got = sys_read_file(AT_FDCWD, "/proc/swaps", text, sizeof text);
     char *line = got > 0 ? strchr(text, '\n') : NULL;
+    struct sysinfo info = {.totalswap = 1}; /* a call that says it was done and was not must not read as "none" */
 
-    return got == -ENOENT || (line && !line[1]); /* a heading and nothing else */
+    /* A heading and nothing else; or no such file, which a procfs of processes only does not have either. */
+    return (got == -ENOENT || (line && !line[1])) && sysinfo(&info) == 0 && info.totalswap == 0;
 }
 
 void facts_start(struct facts *facts)

@@ -77,11 +77,11 @@ int launch_maps(const struct plan *plan, pid_t pid, struct fault *fault)
         return fault_set(fault, STAGE_IDMAP, -result, NULL, "setgroups cannot be denied");
     snprintf(map, sizeof map, "%d %u 1", POLICY_UID, plan->host_gid);
     if ((result = sys_write_file(dir, "gid_map", map)) < 0)
-        return fault_set(fault, STAGE_IDMAP, -result, "is it a valid id in bivy's own user namespace? (--host-gid)",
+        return fault_set(fault, STAGE_IDMAP, -result, "is it a valid id in bivy's own user namespace? (--host-gid; bivy check names one)",
                          "no free ids: host group %u cannot be mapped", plan->host_gid);
     snprintf(map, sizeof map, "%d %u 1", POLICY_UID, plan->host_uid);
     if ((result = sys_write_file(dir, "uid_map", map)) < 0)
-        return fault_set(fault, STAGE_IDMAP, -result, "is it a valid id in bivy's own user namespace? (--host-uid)",
+        return fault_set(fault, STAGE_IDMAP, -result, "is it a valid id in bivy's own user namespace? (--host-uid; bivy check names one)",
                          "no free ids: host user %u cannot be mapped", plan->host_uid);
     return 0;
 }
@@ -90,9 +90,8 @@ static const char *clone_mend(int error)
 {
     switch (error) {
     case EPERM:
-        return "user namespaces are not allowed here: sysctl kernel.unprivileged_userns_clone=1, or "
-               "kernel.apparmor_restrict_unprivileged_userns=0; or bivy is in a chroot, where the kernel allows none; or in a "
-               "container that may not";
+        return "user namespaces are not allowed here; bivy check finds out whether by a sysctl (kernel.unprivileged_userns_clone, "
+               "kernel.apparmor_restrict_unprivileged_userns), a chroot, a container or a filter, and names the command that mends it";
     case ENOSPC:
         return "raise sysctl user.max_user_namespaces and its kin, or end other sandboxes";
     case EACCES:

@@ -24,7 +24,9 @@ static int decide_ids(const struct spec *spec, const struct facts *facts, struct
         uid = facts->euid;
         gid = facts->egid;
         if (uid == 0 || gid == 0)
-            return fault_set(fault, STAGE_PLAN, EPERM, "give root CAP_SYS_ADMIN, CAP_SETUID and CAP_SETGID, or run as an ordinary user",
+            return fault_set(fault, STAGE_PLAN, EPERM,
+                             uid != 0 ? "run it with another group than root's: setpriv --regid, or runAsGroup of a pod"
+                                      : "give root CAP_SYS_ADMIN, CAP_SETUID and CAP_SETGID, or run as an ordinary user",
                              "bivy runs as user or group 0 without the capabilities to map another; the sandbox may not be host id 0");
         if ((spec->host_uid != SPEC_UNSET_ID && spec->host_uid != uid) || (spec->host_gid != SPEC_UNSET_ID && spec->host_gid != gid))
             return fault_set(fault, STAGE_PLAN, EPERM, "leave --host-uid and --host-gid out, or run bivy as root",
@@ -116,7 +118,8 @@ int plan_cgroup_parent(const char *given, bool privileged, const struct hierarch
                        struct fault *fault)
 {
     static const char hand_over[] =
-        "run bivy in a delegated cgroup (systemd-run --user --scope -p Delegate=yes bivy ...), or name one with --cgroup-parent";
+        "run bivy in a delegated cgroup (systemd-run --user --scope -p Delegate=yes bivy ...; without systemd bivy check names the command), or "
+        "name one with --cgroup-parent";
 
     *ours = false;
     if (given && !strcmp(given, "/")) { /* the top, as a container sees it whose cgroup namespace begins there */

@@ -238,7 +238,7 @@ int rootfs_new_proc(struct fault *fault)
     if (fs < 0 || (!weakened("hidepid") && (result = sys_fsconfig_string(fs, "hidepid", "ptraceable")) < 0) ||
         (result = sys_fsconfig_create(fs)) < 0 ||
         (result = mount = sys_fsmount(fs, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC)) < 0)
-        return fault_set(fault, STAGE_PROC, -result, "in a container, its own /proc must not be masked (EPERM)",
+        return fault_set(fault, STAGE_PROC, -result, "the host's /proc, or a container's, must not be read-only or have mounts over parts of it: bivy check names them",
                          "a new procfs cannot be mounted");
     /* No user namespace below this one, for anybody who has no CAP_SYS_RESOURCE in it: user_namespaces(7). Written through the
      * mount just made, and only if it is what it should be. */
@@ -406,7 +406,7 @@ static int bind_row(const struct plan *plan, const struct plan_mount *mount, int
         break;
     case MOUNT_DEVICE:
         result = bind_device(row, rootfs);
-        mend = "the host's /dev must have this node, on a mount that allows devices";
+        mend = "the host's /dev must have this node, on a mount that allows devices: bivy check names the command";
         break;
     case MOUNT_DEVPTS: {
         SYS_CLOSES int pts = result = rootfs_new_devpts(row);

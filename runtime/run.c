@@ -175,6 +175,15 @@ static int tell_programs(const struct spec *spec, struct host *host, const struc
     return result;
 }
 
+/* A call that the host refused, and whose origin knows no mend: the room that tries each need by itself often does. */
+static void point_at_check(struct outcome *outcome)
+{
+    const struct fault *fault = &outcome->fault;
+
+    if (outcome->kind == OUTCOME_SETUP_FAILED && fault->stage >= STAGE_PLAN && fault->stage < STAGE_INIT && fault->errnum != EINTR)
+        fault_hint(&outcome->fault, "bivy check tries each need of a run by itself, and names the command that mends it");
+}
+
 int run_and_tell(const struct spec *spec, const struct fault *early)
 {
     struct outcome outcome = {.kind = OUTCOME_SETUP_FAILED, .started = sys_now()};
@@ -193,6 +202,7 @@ int run_and_tell(const struct spec *spec, const struct fault *early)
             outcome.fault = *early;
         else if (run(spec, host, &outcome) == 0 || host->leaf)
             read_outcome(host, &outcome);
+        point_at_check(&outcome);
         watch_end(&host->watch, outcome.answer_by ? outcome.answer_by : sys_now() + REPORT_LAST_WORDS);
         timing_begin(&outcome.timing, TIMING_AFTER);
         look_after(spec, host, &outcome);

@@ -22,6 +22,21 @@ void setting_release(const char *text, const char *key, char *value, size_t size
     }
 }
 
+bool setting_plain(const char *path)
+{
+    return *path == '/' && !path[strspn(path, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+./")];
+}
+
+void setting_program(const char *path, char *program, size_t size)
+{
+    static const char *const everybodys[] = {"/usr/local/bin/bivy", "/usr/bin/bivy", "/bin/bivy", "/usr/local/sbin/bivy", "/usr/sbin/bivy"};
+    bool whole = setting_plain(path) && strlen(path) < size;
+
+    for (size_t i = 0; i < sizeof everybodys / sizeof everybodys[0]; i++)
+        whole = whole && strcmp(path, everybodys[i]);
+    snprintf(program, size, "%s", whole ? path : "bivy");
+}
+
 static bool word(const char *list, const char *name)
 {
     size_t length = strlen(name);

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -21,6 +22,7 @@
 
 #define MS ((uint64_t)1000000)
 #define REAP_WITHIN (500 * MS) /* after SIGKILL */
+#define STOP_WITHIN (500 * MS)
 
 void trial_say(struct trial *trial, enum trial_state state, enum mend mend, const char *argument, const char *format, ...)
 {
@@ -29,7 +31,7 @@ void trial_say(struct trial *trial, enum trial_state state, enum mend mend, cons
 
     memset(answer, 0, sizeof *answer);
     answer->state = state;
-    answer->mend = mend;
+    answer->mend = argument && strlen(argument) >= sizeof answer->argument - 1 ? MEND_LOOK : mend; /* half a command is none */
     snprintf(answer->argument, sizeof answer->argument, "%s", argument ? argument : "");
     va_start(args, format);
     vsnprintf(answer->seen, sizeof answer->seen, format, args);
@@ -57,6 +59,8 @@ enum mend trial_mend(const struct trial *trial, int error, enum mend other)
 {
     if (trial->setting->where & AT_FILTERED && (error == ENOSYS || error == EPERM || error == EACCES))
         return MEND_FILTER;
+    if (other == MEND_KERNEL && (error == EPERM || error == EACCES)) /* it has the call, and somebody's policy refuses it */
+        return MEND_LOOK;
     return error == ENOSYS ? MEND_KERNEL : other;
 }
 
@@ -79,16 +83,56 @@ static _Noreturn void trial_main(struct trial *trial, trial_work *work, int done
     _exit(write(done, "D", 1) == 1 ? 0 : 1);
 }
 
-/* The first byte, the end of it, or the deadline. */
-static bool wait_done(int done, uint64_t deadline)
+/* What ends a program that does nothing about it, where the caller did not have it ignored. */
+static void stopping(sigset_t *set)
+{
+    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
+    struct sigaction now;
+
+    sigemptyset(set);
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
+        if (sigaction(numbers[i], NULL, &now) == 0 && now.sa_handler != SIG_IGN)
+            sigaddset(set, numbers[i]);
+}
+
+int trial_hold_signals(void)
+{
+    sigset_t set;
+
+    stopping(&set);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    return signalfd(-1, &set, SFD_CLOEXEC); /* looked at, never read: the signal stays to be had */
+}
+
+bool trial_stopped(const struct trial *trial)
+{
+    struct pollfd one = {.fd = trial->stop, .events = POLLIN};
+
+    return trial->stop >= 0 && poll(&one, 1, 0) > 0;
+}
+
+void trial_take_signals(void)
+{
+    sigset_t set;
+
+    stopping(&set);
+    sigprocmask(SIG_UNBLOCK, &set, NULL);
+}
+
+/* The first byte, the end of it, or the deadline. Whoever is told to stop waits only for what a trial takes to undo its work. */
+static bool wait_done(int done, int stop, uint64_t deadline)
 {
     for (;;) {
-        struct pollfd one = {.fd = done, .events = POLLIN};
+        struct pollfd fds[2] = {{.fd = done, .events = POLLIN}, {.fd = stop, .events = POLLIN}};
         uint64_t now = sys_now();
         char byte;
-        int turn = poll(&one, 1, now < deadline ? (int)((deadline - now) / MS + 1) : 0);
-        if (turn > 0)
+        int turn = poll(fds, 2, now < deadline ? (int)((deadline - now) / MS + 1) : 0);
+        if (turn > 0 && fds[0].revents)
             return SYS_AGAIN(read(done, &byte, 1)) == 1;
+        if (turn > 0) {
+            stop = -1;
+            deadline = sys_now() + STOP_WITHIN < deadline ? sys_now() + STOP_WITHIN : deadline;
+        }
         if (turn == 0 && sys_now() >= deadline)
             return false;
     }
@@ -152,16 +196,28 @@ int trial_run(struct trial *trial, trial_work *work, uint64_t deadline)
     if (pid < 0)
         return status;
     uint64_t begun = sys_now();
-    done = wait_done(end, deadline);
+    done = wait_done(end, trial->stop, deadline);
     bool late = !done && sys_now() >= deadline;
     status = reap(pid, late);
     if (late)
         trial_say(trial, TRIAL_MISSING, MEND_SAID, "find out who holds it: cat /proc/PID/stack of what hangs", "no answer within %u s%s",
                   (unsigned)((sys_now() - begun) / (1000 * MS)), status < 0 ? "; its process does not even go when it is killed" : "");
     else if (!done && status >= 0 && WIFSIGNALED(status))
-        trial_say(trial, TRIAL_MISSING, MEND_FILTER, NULL, "the trial was killed by signal %d%s", WTERMSIG(status),
-                  WTERMSIG(status) == SIGSYS ? ": a seccomp filter of the caller's" : "");
+        trial_say(trial, TRIAL_MISSING, WTERMSIG(status) == SIGSYS ? MEND_FILTER : MEND_LOOK, NULL, "the trial was killed by signal %d%s",
+                  WTERMSIG(status), WTERMSIG(status) == SIGSYS ? ": a seccomp filter of the caller's" : "");
     return 0;
+}
+
+bool trial_mount_line(int fd, char *text, struct mountinfo *mount)
+{
+    struct sys_mount where;
+
+    if (sys_mount_of(fd, &where) < 0)
+        return false;
+    for (char *cursor = text; cursor && mountinfo_next(&cursor, mount) > 0;)
+        if (mount->id == where.id)
+            return true;
+    return false;
 }
 
 /* ---- decided as for a run ---- */
@@ -244,40 +300,61 @@ void trial_refused(struct trial *trial, int error, uint64_t flags)
     facts_release(facts);
 }
 
-/* The largest id that is mapped here and not the host's 0, for the words of a mend. */
-static uint64_t an_id(const char *path)
+/* A map of user_namespaces(7): the largest id that it has, where its root is outside, and whether it has every id there is. */
+struct map {
+    uint64_t largest, root;
+    bool whole;
+};
+
+static struct map read_map(const char *path)
 {
-    char text[4096];
-    uint64_t found = 0;
+    struct map map = {0};
+    char text[8 * 1024];
 
     if (sys_read_file(AT_FDCWD, path, text, sizeof text) <= 0)
-        return 0;
-    for (char *at = text; *at;) { /* first, outside, count: user_namespaces(7) */
-        uint64_t first = strtoull(at, &at, 10), count;
-        strtoull(at, &at, 10);
-        count = strtoull(at, &at, 10);
-        if (*at != '\n')
+        return map;
+    for (char *at = text; *at;) { /* first, outside, count */
+        uint64_t first = strtoull(at, &at, 10), outside = strtoull(at, &at, 10), count = strtoull(at, &at, 10);
+        if (*at++ != '\n')
             break;
-        at++;
-        if (count > 0 && first + count - 1 > found)
-            found = first + count - 1;
+        if (count > 0 && first + count - 1 > map.largest)
+            map.largest = first + count - 1;
+        if (first == 0)
+            map.root = outside;
+        map.whole = map.whole || count == UINT32_MAX;
     }
-    return found;
+    return map;
+}
+
+bool trial_stranger(uid_t uid)
+{
+    char text[16];
+
+    return !read_map("/proc/self/uid_map").whole && sys_read_file(AT_FDCWD, "/proc/sys/kernel/overflowuid", text, sizeof text) > 0 &&
+           strtoull(text, NULL, 10) == uid;
+}
+
+uid_t trial_own_outside(bool *foreign)
+{
+    struct map map = read_map("/proc/self/uid_map");
+
+    *foreign = !map.whole;
+    return (uid_t)map.root;
 }
 
 static void no_ids(struct trial *trial, const struct fault *fault)
 {
-    uint64_t user = an_id("/proc/self/uid_map"), group = an_id("/proc/self/gid_map"), id = user < group ? user : group;
+    struct map users = read_map("/proc/self/uid_map"), groups = read_map("/proc/self/gid_map");
+    uint64_t id = users.largest < groups.largest ? users.largest : groups.largest;
     char text[24];
 
-    if (fault->stage != STAGE_IDMAP || !(trial->setting->where & AT_ROOT)) {
-        trial_fault(trial, TRIAL_MISSING, MEND_NONE, NULL, fault);
-    } else if (id > 0) {
-        snprintf(text, sizeof text, "%llu", (unsigned long long)id);
-        trial_fault(trial, TRIAL_MISSING, MEND_IDS, text, fault);
-    } else {
-        trial_fault(trial, TRIAL_MISSING, MEND_SAID, "unshare --user --map-root-user --map-users=auto --map-groups=auto bivy check", fault);
-    }
+    snprintf(text, sizeof text, "%llu", (unsigned long long)id);
+    if (fault->errnum == EROFS)
+        trial_fault(trial, TRIAL_MISSING, MEND_COMMAND, "mount -o remount,bind,rw /proc", fault);
+    else if (fault->stage != STAGE_IDMAP || !(trial->setting->where & AT_ROOT) || users.whole)
+        trial_fault(trial, TRIAL_MISSING, trial_mend(trial, fault->errnum, MEND_LOOK), NULL, fault);
+    else
+        trial_fault(trial, TRIAL_MISSING, id > 0 ? MEND_IDS : MEND_NO_IDS, text, fault);
 }
 
 static _Noreturn void inside_main(struct trial *trial, trial_work *work, int go)
@@ -311,7 +388,12 @@ void trial_inside(struct trial *trial, uint64_t flags, trial_work *work)
     pid_t pid;
 
     if (trial_draft(trial, false, draft, &fault) < 0) {
-        trial_fault(trial, TRIAL_MISSING, fault.stage == STAGE_PLAN && fault.errnum == EPERM ? MEND_RIGHTS : MEND_NONE, NULL, &fault);
+        bool rights = fault.stage == STAGE_PLAN && fault.errnum == EPERM, group = trial->setting->uid != 0 && trial->setting->gid == 0;
+        char id[16];
+        snprintf(id, sizeof id, "%u", trial->setting->uid);
+        trial_fault(trial, TRIAL_MISSING, rights && group                       ? MEND_GROUP
+                                          : rights && trial->setting->uid == 0 ? MEND_RIGHTS
+                                                                               : MEND_NONE, id, &fault);
         return;
     }
     if (pipe2(ends, O_CLOEXEC) < 0) {

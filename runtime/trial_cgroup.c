@@ -1,14 +1,16 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/statvfs.h>
+#include <sys/statfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "cgroup.h"
+#include "handover.h"
 #include "leaves.h"
 #include "options.h"
 #include "readings.h"
@@ -18,140 +20,56 @@
 #define ALL_LIMITS ((1u << LIMIT_COUNT) - 1)
 #define MS ((uint64_t)1000000)
 
-/* ---- what root would do by hand ---- */
-
-static void add(char *text, size_t size, const char *more)
-{
-    size_t length = strlen(text);
-
-    snprintf(text + length, size - length, "%s", more);
-}
-
-/* A path as a word of a script that itself stands in single quotes. Ours have no quotes; a caller's parent was checked to be plain, and
- * one with a quote or a blank in it is left to its owner's imagination. */
-static void add_path(char *text, size_t size, const char *mount, const char *path)
-{
-    if (strpbrk(mount, "'\" $`\\") || strpbrk(path, "'\" $`\\")) {
-        add(text, size, "PATH");
-        return;
-    }
-    add(text, size, mount);
-    add(text, size, path);
-}
-
-static void add_everywhere(char *text, size_t size, const struct hierarchies *cgroups, const char *path)
-{
-    add_path(text, size, cgroups->v2.mount, path);
-    for (int c = 0; c < CONTROLLER_COUNT; c++) {
-        bool again = false;
-        for (int other = 0; other < c; other++)
-            again = again || !strcmp(cgroups->v1[other].mount, cgroups->v1[c].mount);
-        if (!cgroups->v1[c].mount[0] || again)
-            continue;
-        add(text, size, " ");
-        add_path(text, size, cgroups->v1[c].mount, path);
-    }
-}
-
-/* Controllers that are on v2 are handed on from cgroup to cgroup, from the top to path. */
-static void add_controllers(char *text, size_t size, const struct hierarchies *cgroups, const char *path)
-{
-    char words[64] = "", above[PATH_MAX];
-
-    for (int c = 0; c < CONTROLLER_COUNT; c++)
-        if (!cgroups->v1[c].mount[0]) {
-            add(words, sizeof words, *words ? " +" : "+");
-            add(words, sizeof words, controller_name((enum controller)c));
-        }
-    if (!*words)
-        return;
-    snprintf(above, sizeof above, "%s", path);
-    for (char *end = above;; end++) {
-        if (*end != '/' && *end != '\0')
-            continue;
-        char kept = *end;
-        *end = '\0';
-        add(text, size, " && echo \"");
-        add(text, size, words);
-        add(text, size, "\" > ");
-        add_path(text, size, cgroups->v2.mount, above);
-        add(text, size, "/cgroup.subtree_control");
-        *end = kept;
-        if (!kept)
-            return;
-    }
-}
-
-/* For root: a parent that can be used. For a user: a cgroup of the user's own, with the shell that bivy was started from in a child of it
- * (cgroups(7), "Delegation"; bivy's own cgroup and the leaves need one directory above them that is the user's). */
-static void by_hand(const struct trial *trial, const struct hierarchies *cgroups, char *text, size_t size)
-{
-    char path[PATH_MAX], words[64];
-    const char *given = trial->spec->cgroup_parent;
-
-    if (trial->setting->where & AT_ROOT || given) {
-        snprintf(path, sizeof path, "%s%s", !given || *given == '/' ? "" : "/", given ? given : "/bivy");
-        if (!strcmp(path, "/"))
-            *path = '\0';
-        add(text, size, "sh -c 'mkdir -p ");
-        add_everywhere(text, size, cgroups, path);
-        add_controllers(text, size, cgroups, path);
-        if (!(trial->setting->where & AT_ROOT)) {
-            snprintf(words, sizeof words, " && chown -R %u ", trial->setting->uid);
-            add(text, size, words);
-            add_everywhere(text, size, cgroups, path);
-        }
-        add(text, size, "'");
-        return;
-    }
-    snprintf(path, sizeof path, "/bivy-%u", trial->setting->uid);
-    add(text, size, "sh -c 'mkdir -p ");
-    add_everywhere(text, size, cgroups, path);
-    add_controllers(text, size, cgroups, path);
-    add(text, size, " && mkdir -p ");
-    add_path(text, size, cgroups->v2.mount, path);
-    snprintf(words, sizeof words, "/shell && chown -R %u ", trial->setting->uid);
-    add(text, size, words);
-    add_everywhere(text, size, cgroups, path);
-    snprintf(words, sizeof words, " && echo %d > ", (int)trial->setting->caller);
-    add(text, size, words);
-    add_path(text, size, cgroups->v2.mount, path);
-    add(text, size, "/shell/cgroup.procs'");
-}
-
-/* Every hierarchy that is mounted read-only, mounted as it must be. */
-static void writable(const struct hierarchies *cgroups, char *text, size_t size)
-{
-    const char *mounts[1 + CONTROLLER_COUNT] = {cgroups->v2.mount};
-    struct statvfs now;
-
-    for (int c = 0; c < CONTROLLER_COUNT; c++)
-        mounts[1 + c] = cgroups->v1[c].mount;
-    add(text, size, "sh -c 'true");
-    for (int i = 0; i < 1 + CONTROLLER_COUNT; i++)
-        if (*mounts[i] && statvfs(mounts[i], &now) == 0 && now.f_flag & ST_RDONLY) {
-            add(text, size, " && mount -o remount,bind,rw ");
-            add_path(text, size, mounts[i], "");
-        }
-    add(text, size, "'");
-}
-
 static void not_ours(struct trial *trial, const struct hierarchies *cgroups, const struct fault *fault)
 {
-    char text[700] = "";
+    unsigned where = trial->setting->where;
+    uid_t owner = trial->setting->uid, outside;
+    enum mend mend = MEND_DELEGATE;
+    char text[sizeof trial->answer->argument] = "";
+    bool foreign;
 
-    if (fault->errnum == EROFS && trial->setting->where & AT_ROOT) {
-        writable(cgroups, text, sizeof text);
+    if (fault->errnum == EROFS && where & AT_ROOT) {
+        handover_writable(cgroups, text, sizeof text);
     } else if (fault->stage == STAGE_OPTIONS) {
-        trial_fault(trial, TRIAL_MISSING, MEND_NONE, NULL, fault);
-        return;
+        mend = MEND_NONE; /* it has its own */
+    } else if (owner == 0 && !(where & AT_ROOT)) {
+        mend = MEND_RIGHTS; /* which it needs first, and may then make its own */
     } else {
-        by_hand(trial, cgroups, text, sizeof text);
+        /* Root of a user namespace only: what is refused to it the machine's root may hand over. */
+        outside = trial_own_outside(&foreign);
+        if (owner == 0 && foreign && fault->errnum != ENOENT && !(where & AT_CONTAINER)) {
+            owner = outside;
+            mend = MEND_OUTSIDE;
+        }
+        handover_parent(trial->setting, trial->spec->cgroup_parent, cgroups, owner, text, sizeof text);
     }
-    trial_fault(trial, TRIAL_MISSING, MEND_DELEGATE, text, fault);
+    trial_fault(trial, TRIAL_MISSING, mend, text, fault);
 }
 
 /* ---- the trials ---- */
+
+/* In the list of mounts, and something else is to be seen there: what lies over it, or over a directory above. */
+static bool hidden(struct trial *trial, const char *where)
+{
+    struct facts *facts = trial_room(sizeof *facts);
+    char above[PATH_MAX], command[700] = "umount ";
+    struct mountinfo mount;
+    struct statfs seen;
+    struct fault fault;
+    int fd = -1;
+
+    if (statfs(where, &seen) == 0 && seen.f_type == CGROUP2_SUPER_MAGIC)
+        return false;
+    facts_start(facts);
+    snprintf(above, sizeof above, "%s", where);
+    while ((fd = SYS_AGAIN(open(above, O_PATH | O_CLOEXEC))) < 0 && strrchr(above, '/') > above)
+        *strrchr(above, '/') = '\0';
+    bool told = fd >= 0 && facts_mounts(facts, &fault) == 0 && trial_mount_line(fd, facts->mountinfo, &mount);
+    mends_word(command, sizeof command, told ? mount.target : where);
+    sys_close(&fd);
+    trial_say(trial, TRIAL_MISSING, MEND_COMMAND, command, "v2 is mounted at %.200s, and something else over it", where);
+    return true;
+}
 
 void trial_cgroup2(struct trial *trial)
 {
@@ -166,10 +84,12 @@ void trial_cgroup2(struct trial *trial)
                     facts->cgroups.v1[CONTROLLER_MEMORY].mount[0] ? "/sys/fs/cgroup/unified" : "/sys/fs/cgroup", &fault);
         return;
     }
+    if (hidden(trial, facts->cgroups.v2.mount))
+        return;
     for (int c = 0; c < CONTROLLER_COUNT; c++)
         if (facts->cgroups.v1[c].mount[0]) {
-            add(bound, sizeof bound, *bound ? ", " : "");
-            add(bound, sizeof bound, controller_name((enum controller)c));
+            handover_add(bound, sizeof bound, *bound ? ", " : "");
+            handover_add(bound, sizeof bound, controller_name((enum controller)c));
         }
     if (*bound)
         trial_say(trial, TRIAL_DEGRADED, MEND_HYBRID, NULL,
@@ -212,7 +132,7 @@ static bool remove_leaf(struct trial *trial, struct leaf *leaf)
         cgroup_close(&leaf->cgroup);
     leaf->made = false;
     if (result < 0)
-        trial_say(trial, TRIAL_MISSING, MEND_SAID, "bivy clean", "the leaf cannot be removed (%s)", errno_name(-result));
+        trial_say(trial, TRIAL_MISSING, MEND_CLEAN, NULL, "the leaf cannot be removed (%s)", errno_name(-result));
     return result == 0;
 }
 
@@ -248,22 +168,53 @@ static bool known(const struct hierarchies *cgroups, const char *name)
     return strstr(all, word);
 }
 
+/* Controllers are bound to a v1 hierarchy, and there is no mount of it that bivy could use: which hierarchy, as mount(8) calls it. */
+static bool bound_unseen(const char *name, char *list, size_t size)
+{
+    char text[16 * 1024];
+    const char *path, *start;
+    size_t length;
+
+    if (sys_read_file(AT_FDCWD, "/proc/self/cgroup", text, sizeof text) < 0 || !(path = hierarchy_path(text, name, &length)))
+        return false;
+    for (start = path - 1; start > text && start[-1] != ':'; start--)
+        ;
+    snprintf(list, size, "%.*s", (int)(path - 1 - start), start);
+    return true;
+}
+
+static void mount_v1(struct trial *trial, const char *list, const struct fault *fault)
+{
+    unsigned where = trial->setting->where;
+    char text[300], at[96];
+    struct statfs there;
+
+    /* Elsewhere where a directory would be a cgroup, or the same file system is mounted already, if from further down. */
+    snprintf(at, sizeof at, "/sys/fs/cgroup/%.60s", list);
+    if ((statfs("/sys/fs/cgroup", &there) == 0 && there.f_type == CGROUP2_SUPER_MAGIC) ||
+        (statfs(at, &there) == 0 && there.f_type == CGROUP_SUPER_MAGIC))
+        snprintf(at, sizeof at, "/run/cgroup/%.60s", list);
+    snprintf(text, sizeof text, "sh -c 'mkdir -p %s && mount -t cgroup -o %.60s cgroup %s'", at, list, at);
+    trial_say(trial, TRIAL_MISSING, where & AT_CONTAINER && !(where & AT_ROOT) ? MEND_HAND_ON : MEND_COMMAND, text,
+              "%s; it is on a v1 hierarchy (%.60s) that is not mounted here, or not from its top", fault->what, list);
+}
+
 static void no_limit(struct trial *trial, enum limit limit, const struct hierarchies *cgroups, const struct plan *plan,
                      const struct fault *fault)
 {
     const char *name = controller_name(limit_controller[limit]);
     bool v1 = cgroups->v1[limit_controller[limit]].mount[0];
-    char text[700] = "sh -c '";
+    char text[sizeof trial->answer->argument] = "", list[64];
 
-    if (limit == LIMIT_SWAP && fault->errnum == ENOENT) {
-        trial_fault(trial, TRIAL_MISSING, MEND_SWAP, NULL, fault);
+    if (!v1 && bound_unseen(name, list, sizeof list)) {
+        mount_v1(trial, list, fault);
     } else if (!v1 && !known(cgroups, name)) {
         trial_fault(trial, TRIAL_MISSING, MEND_CONTROLLER, name, fault);
+    } else if (limit == LIMIT_SWAP && fault->errnum == ENOENT && (strstr(fault->what, "memory.swap") || strstr(fault->what, "memory.memsw"))) {
+        /* Its own file, and not memory's: no accounting of swap. */
+        trial_fault(trial, TRIAL_MISSING, MEND_SWAP, NULL, fault);
     } else if (!v1 && !(trial->setting->where & AT_ROOT && fault->errnum == EROFS)) {
-        size_t before = strlen(text);
-        add_controllers(text, sizeof text, cgroups, plan->cgroup_parent);
-        memmove(text + before, text + before + 4, strlen(text + before + 4) + 1); /* the first " && " */
-        add(text, sizeof text, "'");
+        handover_controllers(cgroups, plan->cgroup_parent, text, sizeof text);
         trial_fault(trial, TRIAL_MISSING, MEND_HAND_ON, text, fault);
     } else {
         not_ours(trial, cgroups, fault);
@@ -282,9 +233,11 @@ void trial_limit(struct trial *trial)
         result = cgroup_limit(&leaf->draft.plan, &leaf->cgroup, &fault);
     if (!remove_leaf(trial, leaf))
         return;
-    if (result < 0)
+    if (result < 0) {
         no_limit(trial, limit, &leaf->draft.facts.cgroups, &leaf->draft.plan, &fault);
-    else if (limit == LIMIT_SWAP && leaf->draft.facts.no_swap)
+        if (trial->spec->unenforced & 1u << limit)
+            trial->answer->state = TRIAL_DEGRADED; /* a run goes without it */
+    } else if (limit == LIMIT_SWAP && leaf->draft.facts.no_swap)
         trial_say(trial, TRIAL_OK, MEND_NONE, NULL, "this host has no swap");
     else
         trial_say(trial, TRIAL_OK, MEND_NONE, NULL, "a leaf's %s limit was written and read back (%s)", limit_name(limit),
@@ -304,8 +257,10 @@ static pid_t start_inside(struct trial *trial, struct leaf *leaf, int *pidfd)
         not_ours(trial, &leaf->draft.facts.cgroups, &fault);
         return -1;
     }
-    if (pipe2(ends, O_CLOEXEC) < 0)
+    if (pipe2(ends, O_CLOEXEC) < 0) {
+        trial_call(trial, errno, MEND_LOOK, NULL, "no pipe");
         return -1;
+    }
     args.cgroup = (uint64_t)(unsigned)leaf->cgroup.leaf;
     pid = sys_clone3(&args);
     if (pid == 0) {
@@ -323,9 +278,11 @@ static pid_t start_inside(struct trial *trial, struct leaf *leaf, int *pidfd)
     SYS_CLOSES int end = ends[0];
     if (pid < 0) {
         fault_set(&fault, STAGE_CLONE, -pid, NULL, "no process can be made in a leaf");
-        if (pid == -EACCES)
-            not_ours(trial, &leaf->draft.facts.cgroups, &fault);
-        else
+        if (pid == -EACCES) { /* the leaf is ours, and what is above both it and us is not */
+            char text[sizeof trial->answer->argument] = "";
+            handover_shell(trial->setting, &leaf->draft.facts.cgroups, leaf->draft.plan.cgroup_parent, text, sizeof text);
+            trial_fault(trial, TRIAL_MISSING, MEND_COMMAND, text, &fault);
+        } else
             trial_call(trial, -pid, pid == -EOPNOTSUPP || pid == -EBUSY ? MEND_SAID : MEND_KERNEL,
                        "name a cgroup with --cgroup-parent that is not threaded (cgroup.type) and holds no processes itself",
                        "clone3 into a cgroup is refused");
@@ -362,7 +319,7 @@ void trial_kill(struct trial *trial)
         int result = cgroup_kill(&leaf->cgroup);
         struct pollfd end = {.fd = pidfd, .events = POLLIN};
         if (result < 0)
-            trial_call(trial, -result, result == -ENOENT ? MEND_KERNEL : MEND_DELEGATE, "bivy check", "cgroup.kill cannot be written");
+            trial_call(trial, -result, result == -ENOENT ? MEND_KERNEL : MEND_LOOK, NULL, "cgroup.kill cannot be written");
         else if (poll(&end, 1, 1000) <= 0)
             trial_say(trial, TRIAL_MISSING, MEND_KERNEL, NULL, "cgroup.kill was written, and the process lives");
         else
@@ -406,8 +363,8 @@ void trial_readings(struct trial *trial)
                  {readings.have_throttled, "throttled time"}, {readings.have_cpu, "processor time"}};
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
         if (!kinds[i].have) {
-            add(without, sizeof without, *without ? ", " : "");
-            add(without, sizeof without, kinds[i].name);
+            handover_add(without, sizeof without, *without ? ", " : "");
+            handover_add(without, sizeof without, kinds[i].name);
         }
     if (*without)
         trial_say(trial, TRIAL_DEGRADED, MEND_KERNEL, NULL, "a leaf does not tell: %s; null in the record", without);

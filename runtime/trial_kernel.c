@@ -9,12 +9,12 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
-#include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "child.h"
+#include "listener.h"
 #include "privileges.h"
 #include "seccomp.h"
 #include "sys.h"
@@ -67,9 +67,13 @@ void trial_pidfd(struct trial *trial)
 
 void trial_close_range(struct trial *trial)
 {
-    int fd = fcntl(0, F_DUPFD_CLOEXEC, 100), result = fd < 0 ? -errno : sys_close_range((unsigned)fd, (unsigned)fd);
+    int fd = fcntl(0, F_DUPFD_CLOEXEC, 3), result = fd < 0 ? 0 : sys_close_range((unsigned)fd, (unsigned)fd);
+    char words[64];
 
-    if (result < 0)
+    snprintf(words, sizeof words, "--pid %d --nofile=1024:1024", (int)trial->setting->caller);
+    if (fd < 0)
+        trial_call(trial, errno, errno == EMFILE ? MEND_LIMIT : MEND_LOOK, words, "no descriptor can be had");
+    else if (result < 0)
         trial_call(trial, -result, MEND_KERNEL, NULL, "close_range is refused");
     else if (fcntl(fd, F_GETFD) >= 0)
         trial_say(trial, TRIAL_MISSING, MEND_FILTER, NULL, "close_range says it has closed a descriptor, and it is still open");
@@ -112,6 +116,23 @@ void trial_seccomp(struct trial *trial)
         trial_say(trial, TRIAL_MISSING, MEND_FILTER, NULL, "the filter was loaded and does not answer");
     else
         trial_say(trial, TRIAL_OK, MEND_NONE, NULL, "the filter of a run was loaded, and answered");
+}
+
+/* Only --explain needs it. Under the caller's filter there can be no second one that somebody listens to (seccomp(2), EBUSY). */
+void trial_explain(struct trial *trial)
+{
+    struct listener listener;
+    struct fault fault;
+    int inner = -1, asks = -1;
+
+    if (listener_open(&listener, false, &inner, &fault) < 0 || privileges_lock(&fault) < 0 || seccomp_load(&asks, &fault) < 0) {
+        trial_fault(trial, TRIAL_DEGRADED,
+                    fault.errnum == EBUSY ? MEND_FILTER : trial_mend(trial, fault.errnum, fault.errnum == EINVAL ? MEND_KERNEL : MEND_NONE),
+                    NULL, &fault);
+        return;
+    }
+    sys_close(&asks); /* from here on nobody waits for an answer */
+    trial_say(trial, TRIAL_OK, MEND_NONE, NULL, "the filter of --explain was loaded, and its listener had");
 }
 
 void trial_keyring(struct trial *trial)
@@ -187,47 +208,4 @@ void trial_clock(struct trial *trial)
                   text, what);
     else
         trial_say(trial, TRIAL_OK, MEND_NONE, NULL, "%s, after %s was made", text, what);
-}
-
-void trial_kernel_log(struct trial *trial)
-{
-    SYS_CLOSES int log = SYS_AGAIN(open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY));
-    char record[1024];
-    struct stat node;
-    bool device = log >= 0 && fstat(log, &node) == 0 && S_ISCHR(node.st_mode) && node.st_rdev == makedev(1, 11);
-
-    if (log >= 0 && !device)
-        trial_say(trial, TRIAL_DEGRADED, MEND_LOG, NULL,
-                  "/dev/kmsg is not the kernel's log: of a process killed for memory the record has no name");
-    else if (log < 0 || (read(log, record, sizeof record) < 0 && errno != EAGAIN && errno != EPIPE && errno != EINVAL))
-        trial_say(trial, TRIAL_DEGRADED, MEND_LOG, NULL,
-                  "/dev/kmsg cannot be read (%s): of a process killed for memory the record has no name",
-                  errno_name(errno));
-    else
-        trial_say(trial, TRIAL_OK, MEND_NONE, NULL, "it can be read, for the name of a process killed for memory");
-}
-
-void trial_devices(struct trial *trial)
-{
-    for (size_t i = 0; i < policy_mount_count; i++) {
-        const struct mount_row *row = &policy_mounts[i];
-        unsigned major = row->device >> 8, minor = row->device & 0xff;
-        struct stat node;
-        char words[96];
-        if (row->kind != MOUNT_DEVICE)
-            continue;
-        snprintf(words, sizeof words, "%s c %u %u", row->source, major, minor);
-        if (stat(row->source, &node) < 0 || !S_ISCHR(node.st_mode) || node.st_rdev != makedev(major, minor)) {
-            trial_say(trial, TRIAL_MISSING, MEND_DEVICE, words, "%s is not the device %u:%u", row->source, major, minor);
-            return;
-        }
-        SYS_CLOSES int fd = SYS_AGAIN(open(row->source, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY));
-        if (fd < 0 && errno == EACCES) { /* tty says ENXIO without one, and that is well */
-            trial_say(trial, TRIAL_MISSING, MEND_DEV_MOUNT, NULL,
-                      "%s cannot be opened (EACCES): its mount allows no devices, or its mode no user",
-                      row->source);
-            return;
-        }
-    }
-    trial_say(trial, TRIAL_OK, MEND_NONE, NULL, "null, zero, full, random, urandom and tty are what they should be");
 }

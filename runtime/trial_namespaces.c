@@ -52,6 +52,7 @@ static void use_capability(struct trial *trial)
 {
     char program[256], name[16] = "";
     ssize_t length;
+    int error;
 
     if (sethostname(POLICY_HOST_NAME, strlen(POLICY_HOST_NAME)) == 0) {
         if (gethostname(name, sizeof name) == 0 && !strcmp(name, POLICY_HOST_NAME))
@@ -60,12 +61,12 @@ static void use_capability(struct trial *trial)
             trial_say(trial, TRIAL_MISSING, MEND_FILTER, NULL, "a host name was set inside, and is another");
         return;
     }
+    error = errno;
     length = readlink("/proc/self/exe", program, sizeof program - 1);
     program[length < 0 ? 0 : length] = '\0';
-    /* It goes into a shell's words within words. */
-    if (!*program || program[strspn(program, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+./")])
+    if (!setting_plain(program)) /* it goes into a shell's words within words */
         strcpy(program, "/usr/bin/bivy");
-    trial_call(trial, errno, MEND_USED, program, "a user namespace gives no capability: no host name can be set inside");
+    trial_call(trial, error, MEND_USED, program, "a user namespace gives no capability: no host name can be set inside");
 }
 
 void trial_capabilities(struct trial *trial)
@@ -92,8 +93,8 @@ void trial_limits(struct trial *trial)
         }
     }
     snprintf(path, sizeof path, "user.max_%s_namespaces=15000", which);
-    if (least == UINT64_MAX)
-        trial_say(trial, TRIAL_MISSING, MEND_KERNEL, NULL, "/proc/sys/user has no limit of namespaces");
+    if (least == UINT64_MAX) /* no such namespaces, or a procfs of processes only: the rows below find out */
+        trial_say(trial, TRIAL_OK, MEND_NONE, NULL, "not known: /proc/sys/user tells no limits");
     else if (least < FEW)
         trial_say(trial, least ? TRIAL_DEGRADED : TRIAL_MISSING, MEND_SYSCTL, path,
                   "user.max_%s_namespaces is %llu: so many sandboxes at once at the most",
@@ -193,35 +194,41 @@ void trial_tmpfs(struct trial *trial)
     trial_inside(trial, CLONE_NEWNS, new_tmpfs);
 }
 
-/* A new procfs must not show what a mount over the old one hides (fs/namespace.c, mount_too_revealing). Which mount is that? */
+/* A new procfs must not show what mounts over the old one hide (fs/namespace.c, mount_too_revealing). Which are they? All of them, the last
+ * one first, as they are to be unmounted. */
 static bool over_proc(char *words, size_t size)
 {
     struct facts *facts = trial_room(sizeof *facts);
     struct fault fault;
     struct mountinfo mount;
-    bool found = false;
 
     facts_start(facts);
+    *words = '\0';
     if (facts_mounts(facts, &fault) < 0)
         return false;
-    for (char *cursor = facts->mountinfo; !found && mountinfo_next(&cursor, &mount) > 0;) {
+    for (char *cursor = facts->mountinfo; mountinfo_next(&cursor, &mount) > 0;) {
+        char more[1024] = "";
         /* Directories that are always empty hide nothing. */
         if (strncmp(mount.target, "/proc/", 6) || !strcmp(mount.target, "/proc/sys/fs/binfmt_misc") ||
             !strcmp(mount.target, "/proc/fs/nfsd"))
             continue;
-        *words = '\0';
-        mends_word(words, size, mount.target);
-        found = true;
+        mends_word(more, sizeof more, mount.target);
+        if (strlen(more) + 1 + strlen(words) >= size)
+            continue; /* one of a hundred: the next check shows it */
+        if (*words)
+            strcat(more, " ");
+        memmove(words + strlen(more), words, strlen(words) + 1);
+        memcpy(words, more, strlen(more));
     }
     facts_release(facts);
-    return found;
+    return *words;
 }
 
 static void new_procfs(struct trial *trial)
 {
     struct fault fault;
     SYS_CLOSES int mount = rootfs_new_proc(&fault);
-    char where[512];
+    char where[sizeof trial->answer->argument];
 
     if (mount >= 0)
         trial_say(trial, TRIAL_OK, MEND_NONE, NULL, "a new procfs with hidepid=ptraceable, in which user namespaces can be forbidden");
@@ -244,8 +251,14 @@ static void new_devpts(struct trial *trial)
         if (policy_mounts[i].kind == MOUNT_DEVPTS)
             row = &policy_mounts[i];
     SYS_CLOSES int mount = row ? rootfs_new_devpts(row) : -ENOENT;
-    if (!failed(trial, mount, "a devpts"))
-        trial_say(trial, TRIAL_OK, MEND_NONE, NULL, "an instance of its own was made");
+    if (failed(trial, mount, "a devpts"))
+        return;
+    SYS_CLOSES int terminal = SYS_AGAIN(openat(mount, "ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC));
+    if (terminal >= 0)
+        trial_say(trial, TRIAL_OK, MEND_NONE, NULL, "an instance of its own was made, and a terminal in it");
+    else /* 1024 are for the machine's own instance (Documentation/filesystems/devpts.rst) */
+        trial_say(trial, TRIAL_DEGRADED, errno == ENOSPC ? MEND_SYSCTL : MEND_LOOK, "kernel.pty.max=4096",
+                  "an instance of its own was made, but no terminal in it (%s): none for -t", errno_name(errno));
 }
 
 void trial_devpts(struct trial *trial)

@@ -30,7 +30,7 @@
 #endif
 
 /* Over all tests of this executable: what was answered, and which need was seen to be wanting. */
-static char *answers[160];
+static char *answers[240];
 static size_t answer_count;
 static char wanting[64][32];
 static size_t wanting_count;
@@ -55,6 +55,19 @@ static void note_wanting(const char *name)
     snprintf(wanting[wanting_count++], sizeof *wanting, "%s", name);
 }
 
+/* The need at the bottom of it is missing by itself, and it is its mend that is shown. */
+static void check_because(const struct result *result, const struct reader *one)
+{
+    const struct reader *because = reader_at(one, "because"), *cause;
+
+    if (because->type == READER_NULL)
+        return;
+    cause = need(result, because->text);
+    CHECK(result, !strcmp(reader_at(one, "state")->text, "missing") && !strcmp(reader_at(cause, "state")->text, "missing"));
+    CHECK(result, cause != one && reader_at(cause, "because")->type == READER_NULL);
+    CHECK(result, !strcmp(reader_at(one, "mend")->text, reader_at(cause, "mend")->text));
+}
+
 /* What holds for every answer: JSON, a verdict that is the worst state, an exit status that says the same, a mend where one is due. */
 static struct result *judge(const struct result *raw)
 {
@@ -75,8 +88,11 @@ static struct result *judge(const struct result *raw)
         if (!strcmp(is, "ok"))
             continue;
         CHECK(raw, *reader_at(one, "mend")->text);
+        check_because(result, one);
         if (strncmp(seen, "not tried", 9))
             note_wanting(reader_at(one, "name")->text);
+        else
+            CHECK(raw, reader_at(one, "because")->type == READER_STRING);
         if (strcmp(worst, "missing"))
             worst = is;
     }
@@ -175,7 +191,7 @@ static void check_mends(const struct how *how, const struct result *before, cons
     with.prepare = break_and_mend;
     with.data = &repair;
     after = check_host(&with);
-    if (!strcmp(reader_at(need(after, name), "state")->text, "missing"))
+    if (!strcmp(reader_at(need(after, name), "state")->text, reader_at(need(before, name), "state")->text))
         harness_complain(after, text_format("\"%s\" mends %s", repair.command, name), __FILE__, __LINE__);
 }
 
@@ -214,7 +230,7 @@ static void for_people(void **unused)
     CHECK(result, strstr(result->out, " 0 missing: bivy runs"));
     result = RUN(HOW(.verb = "check"), "--rootfs", evil, "--cgroup-parent", harness.parent);
     CHECK(result, result->status == 1 && strstr(result->out, "missing   the rootfs  "));
-    CHECK(result, strstr(result->out, "\n            mend: rootfs/build --output '"));
+    CHECK(result, strstr(result->out, "\n            mend: /") && strstr(result->out, "/rootfs/build --output '"));
     CHECK(result, strstr(result->out, "a\\x1b[2J\\x0a\\xff'\\''"));
     for (const char *p = result->out; *p; p++)
         CHECK(result, (unsigned char)*p >= 0x20 || *p == '\n');
@@ -265,6 +281,39 @@ static void killed(void **unused)
         RUN(HOW(.verb = "clean"), "--cgroup-parent", harness.parent);
         assert_int_equal(leaf_count(), 0);
     }
+}
+
+/* Told to stop at any moment it leaves nothing, not even an empty leaf, and ends by that signal; one that the caller ignores it ignores. */
+static void ignore_hangup(void *data)
+{
+    (void)data;
+    must(signal(SIGHUP, SIG_IGN) != SIG_ERR);
+}
+
+static void told_to_stop(void **unused)
+{
+    static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
+    const struct result *result;
+    unsigned stopped = 0;
+
+    (void)unused;
+    for (unsigned i = 0; i < 40; i += getenv("BIVY_VM") ? 8 : 1) {
+        int number = signals[i % 3];
+        struct session *session = START(HOW(.verb = "check"), "--rootfs", harness.rootfs, "--cgroup-parent", harness.parent);
+        for (double until = now() + 0.003 * i; now() < until;)
+            nap();
+        session_kill(session, number);
+        result = session_finish(session);
+        CHECK(result, result->killed ? result->status == 128 + number && !*result->out : result->status == 0);
+        stopped += result->killed;
+        assert_int_equal(leaf_count(), 0);
+    }
+    assert_true(stopped > 0);
+    struct session *session = START(HOW(.verb = "check", .last = ignore_hangup), "--rootfs", harness.rootfs, "--cgroup-parent", harness.parent);
+    session_expect(session, "");
+    session_kill(session, SIGHUP);
+    result = session_finish(session);
+    CHECK(result, result->status == 0);
 }
 
 /* ---- system calls refused by a filter of the caller's ---- */
@@ -368,6 +417,30 @@ static void a_filter_that_kills(void **unused)
     OK(result, "seccomp");
 }
 
+/* Somebody listens to what a filter of bivy's caller asks: then --explain can have no listener of its own (as in a container of LXD). */
+static void listen_to(void *data)
+{
+    struct sock_filter code[] = {BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+    struct sock_fprog program = {1, code};
+
+    (void)data;
+    must(!prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
+    must(fcntl((int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, &program), F_SETFD, 0) == 0);
+}
+
+static void a_filter_somebody_listens_to(void **unused)
+{
+    const struct result *result = check_host(HOW(.last = listen_to));
+
+    (void)unused;
+    DEGRADED(result, "explain", NULL);
+    OK(result, "seccomp");
+    OK(result, "sandbox");
+    check_refused(RUN(HOW(.last = listen_to), "--explain", "--", "true"), "seccomp", "filter");
+    result = RUN(HOW(.last = listen_to), "--", "true");
+    CHECK(result, result->status == 0);
+}
+
 /* ---- namespaces ---- */
 
 /* A user namespace with these id maps, written from outside, and a mount namespace of it. */
@@ -440,6 +513,34 @@ static void namespaces_used_up(void **unused)
     OK(result, "sandbox");
 }
 
+/* One cause is told once, and not among what follows from it; what to do stands at the end, in order. */
+static void causes_first(void **unused)
+{
+    static struct counted no_user_namespaces = {"user", "0"};
+    const char *missing = path_join(directory_make("places", 0, 0755), "missing"), *words, *user, *at;
+    const struct result *result = RUN(HOW(.verb = "check", .prepare = enter_counted, .data = &no_user_namespaces), "--rootfs", missing,
+                                      "--cgroup-parent", harness.parent);
+    unsigned causes = 0;
+
+    (void)unused;
+    CHECK(result, result->status == 1 && !strstr(result->out, "not tried: it needs"));
+    CHECK(result, strstr(result->out, "\n            not tried without it: "));
+    for (at = result->out; (at = strstr(at, "\nmissing ")); at++)
+        causes++;
+    CHECK(result, causes == 3); /* user namespaces, their limit, the rootfs */
+    CHECK(result, strstr(result->out, ", 3 missing, "));
+    words = strstr(result->out, "\nwhat mends it, in this order, then check again:\n  1. ");
+    CHECK(result, words);
+    user = strstr(words, "sysctl -w user.max_user_namespaces=");
+    CHECK(result, user && !strstr(user + 1, "sysctl")); /* it mends two of the three */
+    CHECK(result, strstr(user, text_format("rootfs/build --output %s\n", missing)));
+    at = strstr(words, "\n  2. ");
+    CHECK(result, at && at > user && !strstr(words, "\n  3. "));
+    result = check_with(HOW(.rootfs = missing), NULL);
+    CHECK(result, !strcmp(reader_at(need(result, "rootfs-safe"), "because")->text, "rootfs"));
+    CHECK(result, !strcmp(reader_at(need(result, "sandbox"), "because")->text, "rootfs"));
+}
+
 /* Root in a user namespace in which only that root is mapped. */
 static void enter_poor(void *data)
 {
@@ -453,7 +554,29 @@ static void no_free_ids(void **unused)
 
     (void)unused;
     OK(result, "user-namespace");
-    MISSING(result, "ids", "unshare --user");
+    MISSING(result, "ids", "unshare --user --mount ");
+    MISSING(result, "sandbox", "unshare --user --mount "); /* whatever it stumbled on */
+}
+
+/* As in a rootless container: the ids that a run takes by itself are not there, others are. */
+static void enter_some(void *data)
+{
+    (void)data;
+    enter_mapped("0 0 1\n1 100000 65535\n");
+}
+
+static void other_ids(void **unused)
+{
+    const struct result *result = check_host(HOW(.prepare = enter_some));
+
+    (void)unused;
+    MISSING(result, "ids", "bivy check --host-uid 65535 --host-gid 65535 # ");
+    result = check_with(HOW(.prepare = enter_some), WORDS("--host-uid", "65535", "--host-gid", "65535"));
+    OK(result, "ids");
+    OK(result, "sandbox");
+    result = RUN(HOW(.prepare = enter_some), "--host-uid", "65535", "--host-gid", "65535", "--", "true");
+    CHECK(result, result->status == 0);
+    check_refused(RUN(HOW(.prepare = enter_some), "--", "true"), "idmap", "no free ids");
 }
 
 /* A tree of the same contents whose top is no mount. */
@@ -490,8 +613,15 @@ static void in_a_chroot(void **unused)
     const struct result *result = check_host(HOW(.prepare = enter_chroot, .data = (void *)(uintptr_t)top));
 
     (void)unused;
-    MISSING(result, "user-namespace", "leave the chroot");
+    MISSING(result, "user-namespace", "nsenter --mount=/proc/self/ns/mnt --wd=/ unshare -m sh -c '");
     OK(result, "rootfs");
+    /* It is carried out in there, and ends in a check without our options: whose words for this need must be others. */
+    struct how how = {.prepare = enter_chroot, .data = (void *)(uintptr_t)top};
+    struct repair repair = {&how, text_format("(%s) >%s/said; test -s %s/said", command_of(result, "user-namespace"), harness.tmp, harness.tmp)};
+    check_host(HOW(.prepare = break_and_mend, .data = &repair));
+    const char *said = file_read(text_format("%s/said", harness.tmp), NULL);
+    assert_non_null(strstr(said, "\nok        user namespaces "));
+    assert_non_null(strstr(said, "\nok        mount namespaces "));
 }
 
 /* ---- mounts ---- */
@@ -546,6 +676,61 @@ static void a_masked_proc(void **unused)
     MISSING(result, "sandbox", NULL);
 }
 
+static void mask_two(void *data)
+{
+    struct over first = {"/dev/null", "/proc/cpuinfo", 0};
+
+    (void)data;
+    bind_over(&first);
+    must(!mount("/dev/null", "/proc/meminfo", NULL, MS_BIND, NULL));
+}
+
+/* A procfs of processes only, as some harden their services with (ProcSubset=pid): a run does not mind. */
+static void only_processes(void *data)
+{
+    (void)data;
+    own_mounts();
+    must(!mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, "subset=pid"));
+}
+
+static void read_only_proc(void *data)
+{
+    (void)data;
+    own_mounts();
+    must(!mount(NULL, "/proc", NULL, MS_BIND | MS_REMOUNT | MS_RDONLY, NULL));
+}
+
+static void other_procs(void **unused)
+{
+    const struct result *result = check_host(HOW(.prepare = mask_two));
+
+    (void)unused;
+    MISSING(result, "procfs", "/proc/meminfo");
+    if (strstr(command_of(result, "procfs"), "umount"))
+        check_mends(HOW(.prepare = mask_two), result, "procfs"); /* both, by one command */
+    result = check_host(HOW(.prepare = only_processes));
+    OK(result, "namespace-limits");
+    OK(result, "sandbox");
+    result = check_host(HOW(.prepare = read_only_proc));
+    MISSING(result, "ids", "mount -o remount,bind,rw /proc");
+    check_mends(HOW(.prepare = read_only_proc), result, "ids");
+    check_refused(RUN(HOW(.prepare = read_only_proc), "--", "true"), "idmap", "setgroups");
+    CHECK(result, !strcmp(record_text(RUN(HOW(.prepare = read_only_proc), "--", "true"), "error.hint"),
+                          "bivy check tries each need of a run by itself, and names the command that mends it"));
+}
+
+/* A /dev with nothing right in it: missing, a file, a mode, another device. */
+static void poor_devices(void *data)
+{
+    int fd = -1;
+
+    (void)data;
+    own_mounts();
+    must(!mount("poor", "/dev", "tmpfs", 0, "mode=755") && (fd = open("/dev/null", O_CREAT | O_WRONLY | O_CLOEXEC, 0666)) >= 0);
+    close(fd);
+    must(!mknod("/dev/full", S_IFCHR | 0600, (dev_t)0x107) && !mkdir("/dev/zero", 0755) && !mknod("/dev/tty", S_IFCHR | 0666, (dev_t)0x103));
+}
+
 static void devices_and_log(void **unused)
 {
     const char *file = path_join(directory_make("dev", 0, 0755), "full");
@@ -555,7 +740,13 @@ static void devices_and_log(void **unused)
     (void)unused;
     file_write(file, "");
     result = check_host(HOW(.prepare = bind_over, .data = &over));
-    MISSING(result, "devices", "mknod -m 666 /dev/full c 1 7");
+    MISSING(result, "devices", "umount /dev/full");
+    check_mends(HOW(.prepare = bind_over, .data = &over), result, "devices");
+    result = check_host(HOW(.prepare = poor_devices));
+    MISSING(result, "devices", "mknod -m 666 /dev/random c 1 8");
+    check_mends(HOW(.prepare = poor_devices), result, "devices"); /* all of them, by one command */
+    if (!strstr(reader_at(need(result, "kernel-log"), "mend")->text, "container"))
+        DEGRADED(result, "kernel-log", "mknod -m 644 /dev/kmsg c 1 11");
     over = (struct over){"/dev", "/dev", MS_NODEV};
     result = check_host(HOW(.prepare = bind_over, .data = &over));
     MISSING(result, "devices", "mount -o remount,dev /dev");
@@ -566,6 +757,8 @@ static void devices_and_log(void **unused)
     result = check_host(HOW(.prepare = bind_over, .data = &over));
     DEGRADED(result, "kernel-log", NULL);
     OK(result, "sandbox");
+    if (!harness.user && !strcmp(command_of(result, "kernel-log"), "umount /dev/kmsg"))
+        check_mends(HOW(.prepare = bind_over, .data = &over), result, "kernel-log");
 }
 
 /* ---- resource limits ---- */
@@ -585,6 +778,40 @@ static void a_low_hard_limit(void **unused)
     if (strstr(reader_at(need(result, "resource-limits"), "mend")->text, "docker"))
         return;
     CHECK(result, !strcmp(command_of(result, "resource-limits"), text_format("prlimit --pid %d --nofile=1024:1024", getpid())));
+}
+
+/* Whose limit is to be raised: the shell's, which will start bivy again, not that of a program between, which is gone by then. */
+static void behind_another_program(void **unused)
+{
+    const char *said;
+
+    (void)unused;
+    if (access("/usr/bin/timeout", X_OK))
+        return;
+    carry_out(text_format("ulimit -n 512; echo $$ >%s/shell; /usr/bin/timeout %d %s check --rootfs %s --cgroup-parent %s >%s/said; true",
+                          harness.tmp, GUARD_SECONDS, harness.bivy, harness.rootfs, harness.parent, harness.tmp));
+    said = file_read(text_format("%s/said", harness.tmp), NULL);
+    assert_non_null(strstr(said, "1. "));
+    if (!strstr(said, "docker"))
+        assert_non_null(strstr(said, text_format("prlimit --pid %d --nofile=1024:1024\n",
+                                                 atoi(file_read(text_format("%s/shell", harness.tmp), NULL)))));
+}
+
+/* So few descriptors that other trials could stumble on it: none of them may take it for something else. */
+static void few_descriptors(void *data)
+{
+    (void)data;
+    must(!setrlimit(RLIMIT_NOFILE, &(struct rlimit){20, 20}));
+}
+
+static void hardly_a_descriptor(void **unused)
+{
+    const struct result *result = check_host(HOW(.prepare = few_descriptors));
+
+    (void)unused;
+    OK(result, "close-range");
+    MISSING(result, "resource-limits", "nofile=1");
+    MISSING(result, "sandbox", reader_at(need(result, "resource-limits"), "mend")->text);
 }
 
 /* ---- cgroups ---- */
@@ -673,6 +900,14 @@ static void cgroups_gone_or_read_only(void **unused)
         check_mends(HOW(.prepare = read_only_cgroups), result, "cgroup-parent");
 }
 
+static void write_or_die(const char *path, const char *text)
+{
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+    must(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text));
+    close(fd);
+}
+
 /* One controller lost: on v1 its hierarchy's parent is no cgroup, on v2 nobody can hand it on. */
 static void lose_controller(void *data)
 {
@@ -721,7 +956,60 @@ static void limits_that_cannot_be_had(void **unused)
         if (which != CGROUP_CPU)
             DEGRADED(result, "cgroup-readings", NULL);
         MISSING(result, "sandbox", NULL);
+        if (which != CGROUP_PIDS || *harness.mount[which]) /* on v1 there is no parent for it at all */
+            continue;
+        drop_controllers();
+        result = check_with(HOW(.prepare = lose_controller, .data = &which),
+                            WORDS("--unenforced", "pids", "--unenforced", "memory", "--unenforced", "swap", "--unenforced", "cpu"));
+        DEGRADED(result, "pids-limit", NULL);
+        DEGRADED(result, "memory-limit", NULL);
+        DEGRADED(result, "swap-limit", "cgroup.subtree_control"); /* and not swapoff: what is missing is memory's file */
+        OK(result, "sandbox");
     }
+}
+
+/* A v1 controller that is bound and cannot be reached: nothing that a boot parameter would mend. Its mount shows another cgroup's tree to
+ * who is in a cgroup namespace further down. */
+static void enter_below(void *data)
+{
+    char path[4400];
+
+    (void)data;
+    own_mounts();
+    snprintf(path, sizeof path, "%s%s/cgroup.procs", harness.mount[CGROUP_MEMORY], harness.parent);
+    write_or_die(path, "0");
+    must(!unshare(CLONE_NEWCGROUP));
+}
+
+static void a_controller_out_of_reach(void **unused)
+{
+    const struct result *result;
+
+    (void)unused;
+    if (!*harness.mount[CGROUP_MEMORY])
+        return;
+    result = check_host(HOW(.prepare = enter_below));
+    MISSING(result, "memory-limit", "mount -t cgroup -o memory cgroup ");
+    MISSING(result, "swap-limit", reader_at(need(result, "memory-limit"), "mend")->text);
+    MISSING(result, "sandbox", "mount -t cgroup -o memory cgroup ");
+}
+
+/* Mounted, and not to be seen. */
+static void cover_v2(void *data)
+{
+    (void)data;
+    own_mounts();
+    must(!mount("none", harness.mount[CGROUP_V2], "tmpfs", 0, "mode=755"));
+}
+
+static void a_hidden_cgroup2(void **unused)
+{
+    const struct result *result = check_host(HOW(.prepare = cover_v2));
+
+    (void)unused;
+    MISSING(result, "cgroup2", text_format("umount %s", harness.mount[CGROUP_V2]));
+    MISSING(result, "sandbox", text_format("umount %s", harness.mount[CGROUP_V2]));
+    check_mends(HOW(.prepare = cover_v2), result, "cgroup2"); /* takes away what covers it, and nothing else */
 }
 
 static void cgroup_parents(void **unused)
@@ -777,14 +1065,6 @@ static void a_threaded_parent(void **unused)
 
 /* An ordinary user's shell as it is on a host without systemd: in nobody's cgroup. The mend is carried out as it is printed, and then the
  * check is content. */
-static void write_or_die(const char *path, const char *text)
-{
-    int fd = open(path, O_WRONLY | O_CLOEXEC);
-
-    must(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text));
-    close(fd);
-}
-
 static void move_to(void *data)
 {
     char path[4200];
@@ -819,6 +1099,41 @@ static void a_user_without_delegation(void **unused)
     OK(result, "memory-limit");
     OK(result, "cgroup-kill");
     OK(result, "sandbox");
+}
+
+/* A parent that is the user's, and the shell is not below it: the kernel lets nothing be born in a leaf there. */
+static void a_shell_elsewhere(void **unused)
+{
+    const char *before = text_line(file_read("/proc/self/cgroup", NULL), "0::"), *own;
+    const struct result *result = check_host(HOW(.prepare = move_to, .data = (void *)(uintptr_t) ""));
+
+    (void)unused;
+    OK(result, "cgroup-parent");
+    MISSING(result, "cgroup-enter", text_format("echo %d > ", getpid()));
+    carry_out(command_of(result, "cgroup-enter")); /* moves this process */
+    own = text_line(file_read("/proc/self/cgroup", NULL), "0::");
+    result = check_host(HOW(.prepare = move_to, .data = (void *)(uintptr_t)own));
+    move_to((void *)(uintptr_t)(strcmp(before, "/") ? before : ""));
+    rmdir(text_format("%s%s", harness.mount[CGROUP_V2], own));
+    CHECK(result, !strcmp(own, text_format("%s/shell", harness.parent)));
+    OK(result, "cgroup-enter");
+    OK(result, "sandbox");
+}
+
+/* As platforms start containers that allow no root: an ordinary user in root's group, which no sandbox may have. */
+static void in_roots_group(void **unused)
+{
+    const char *command = text_format("/usr/bin/setpriv --reuid %d --regid 0 --clear-groups %s check --rootfs %s --cgroup-parent %s >%s/said; true",
+                                      USER_ID, harness.bivy, harness.rootfs, harness.parent, harness.tmp);
+    const char *said;
+
+    (void)unused;
+    if (access("/usr/bin/setpriv", X_OK))
+        return;
+    carry_out(command);
+    said = file_read(text_format("%s/said", harness.tmp), NULL);
+    assert_true(strstr(said, text_format("setpriv --reuid %d --regid %d --clear-groups ", USER_ID, USER_ID)) || strstr(said, " --user ") ||
+                strstr(said, "runAsGroup"));
 }
 
 /* ---- rootfs ---- */
@@ -862,6 +1177,10 @@ static void a_rootfs_that_will_not_do(void **unused)
     MISSING(result, "sandbox", NULL); /* there is no /bin/true */
     carry_out(command_of(result, "rootfs-safe"));
     OK(check_host(HOW(.rootfs = rootfs)), "rootfs-safe");
+    over = (struct over){harness.tmp, path_join(rootfs, "tmp"), 0};
+    result = check_host(HOW(.rootfs = rootfs, .prepare = bind_over, .data = &over));
+    MISSING(result, "rootfs", text_format("umount %s/tmp", rootfs));
+    check_mends(HOW(.rootfs = rootfs, .prepare = bind_over, .data = &over), result, "rootfs");
     tree_chown(rootfs, 777);
     result = check_host(HOW(.rootfs = rootfs));
     DEGRADED(result, "rootfs-safe", "chown -hR ");
@@ -962,10 +1281,93 @@ static void a_workspace_without_allow_other(void **unused)
     result = check_with(HOW(0), WORDS("--workspace", at));
     umount2(at, MNT_DETACH);
     waitpid(server, NULL, 0);
-    DEGRADED(result, "workspace-mount", "allow_other");
+    MISSING(result, "workspace-mount", "allow_other"); /* the sandbox's user did not mount it */
     text = reader_at(need(result, "workspace-mount"), "mend")->text;
-    CHECK(result, strstr(text, at));
-    MISSING(result, "sandbox", NULL);
+    CHECK(result, strstr(text, text_format("umount %s # ", at)));
+    MISSING(result, "sandbox", text); /* whose own words are about modes */
+    CHECK(result, !strcmp(reader_at(need(result, "sandbox"), "because")->text, "workspace-mount"));
+}
+
+/* What is mounted below a tree that is bound: a user namespace may not leave it out, so for an ordinary user it is in the way. */
+static void mounts_below(void **unused)
+{
+    const char *workspace = workspace_make(), *inner = path_join(workspace, "inner"), *spot = path_join(harness.rootfs, "mnt");
+    struct over below = {harness.tmp, inner, 0};
+    const struct result *result;
+
+    (void)unused;
+    assert_int_equal(mkdir(inner, 0755), 0);
+    result = check_with(HOW(.prepare = bind_over, .data = &below), WORDS("--workspace", workspace));
+    expect(result, "workspace-mount", harness.user ? "missing" : "ok", harness.user ? text_format("umount %s", inner) : NULL);
+    expect(result, "sandbox", harness.user ? "missing" : "ok", NULL);
+    rmdir(inner);
+    if (access(spot, F_OK))
+        return;
+    below = (struct over){harness.tmp, spot, 0};
+    result = check_host(HOW(.prepare = bind_over, .data = &below));
+    expect(result, "rootfs-safe", harness.user ? "missing" : "ok", harness.user ? text_format("umount %s", spot) : NULL);
+    expect(result, "sandbox", harness.user ? "missing" : "ok", NULL);
+    if (harness.user)
+        check_mends(HOW(.prepare = bind_over, .data = &below), result, "rootfs-safe");
+}
+
+/* ---- where it is ---- */
+
+/* The same trouble in made-up places; what is in /etc/os-release and /proc/version is all that tells them apart here. */
+struct place {
+    const char *release, *version;
+    bool systemd;
+};
+
+static void pretend(void *data)
+{
+    const struct place *place = data;
+    struct over over = {place->release, "/etc/os-release", 0};
+
+    bind_over(&over);
+    must(!place->version || !mount(place->version, "/proc/version", NULL, MS_BIND, NULL));
+    must(!mount("none", "/run", "tmpfs", 0, "mode=755"));
+    must(!place->systemd || (!mkdir("/run/systemd", 0755) && !mkdir("/run/systemd/system", 0755)));
+}
+
+static void other_places(void **unused)
+{
+    const char *dir = directory_make("release", 0, 0755);
+    const struct {
+        const char *release, *version;
+        bool systemd;
+        const char *cgroup2, *first, *named;
+    } rows[] = {
+        {"ID=ubuntu\nID_LIKE=debian\nPRETTY_NAME='Ubuntu 24.04'\n", NULL, true, "update-grub && reboot", "sudo ", "Ubuntu 24.04"},
+        {"ID=debian\n", NULL, true, "sed -i 's/^GRUB_CMDLINE_LINUX=", "sudo ", NULL},
+        {"ID=fedora\n", NULL, true, "grubby --update-kernel=ALL --args=systemd.unified_cgroup_hierarchy=1", "sudo ", NULL},
+        {"ID=rocky\nID_LIKE=\"rhel centos fedora\"\n", NULL, true, "grubby", "sudo ", NULL},
+        {"ID=alpine\nPRETTY_NAME=\"Alpine Linux v3.20\"\n", NULL, false, "rc_cgroup_mode=unified", "doas ", "Alpine Linux v3.20"},
+        {"ID=opensuse-leap\nID_LIKE=\"suse opensuse\"\n", NULL, true, "boot with systemd.unified_cgroup_hierarchy=1", "boot", NULL},
+        {"ID=arch\n", NULL, true, "boot with systemd.unified_cgroup_hierarchy=1", "boot", NULL},
+        {"ID=void\n", NULL, false, "cgroup_no_v1=all", "boot", NULL},
+        {"ID=ubuntu\n", "Linux version 5.15.1-microsoft-standard-WSL2 (a@b)\n", true, "in Windows: ", "in Windows: ", NULL},
+    };
+    bool hybrid = *harness.mount[CGROUP_MEMORY] || *harness.mount[CGROUP_CPU] || *harness.mount[CGROUP_PIDS];
+
+    (void)unused;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i += getenv("BIVY_VM") ? 4 : 1) {
+        struct place place = {.release = path_join(dir, text_format("r%zu", i)), .systemd = rows[i].systemd};
+        file_write(place.release, rows[i].release);
+        if (rows[i].version) {
+            place.version = path_join(dir, text_format("v%zu", i));
+            file_write(place.version, rows[i].version);
+        }
+        const struct result *result = check_host(HOW(.prepare = pretend, .data = &place));
+        const struct reader *name = reader_at(result->record, "host.distribution"), *log = reader_at(need(result, "kernel-log"), "mend");
+        CHECK(result, rows[i].named ? !strcmp(name->text, rows[i].named) : name->type == READER_NULL);
+        if (!rows[i].version)
+            OK(result, "sandbox"); /* else /proc is masked */
+        if (hybrid && reader_at(result->record, "host.container")->type == READER_NULL)
+            DEGRADED(result, "cgroup2", rows[i].cgroup2);
+        if (harness.user && log->type == READER_STRING && strcmp(rows[i].first, "boot") && strncmp(rows[i].first, "in", 2))
+            CHECK(result, !strncmp(log->text, rows[i].first, 5));
+    }
 }
 
 /* ---- all of them together ---- */
@@ -1039,27 +1441,40 @@ int main(int argc, char **argv)
         TEST(for_people),
         TEST(an_answer_that_cannot_be_written),
         TEST(killed),
+        TEST(told_to_stop),
         TEST(calls_refused),
         TEST(a_filter_that_kills),
+        TEST(a_filter_somebody_listens_to),
         TEST(namespaces_used_up),
+        TEST(causes_first),
+        TEST_ROOT(other_ids),
         TEST_ROOT(no_free_ids),
         TEST(in_a_chroot),
         TEST(no_proc),
         TEST(a_masked_proc),
+        TEST(other_procs),
         TEST(devices_and_log),
         TEST(a_low_hard_limit),
+        TEST(hardly_a_descriptor),
+        TEST_ROOT(behind_another_program),
         TEST(cgroups_gone_or_read_only),
         TEST(v1_read_only),
         TEST(limits_that_cannot_be_had),
+        TEST_ROOT(a_controller_out_of_reach),
+        TEST(a_hidden_cgroup2),
         TEST(cgroup_parents),
         TEST(a_threaded_parent),
         TEST_USER(a_user_without_delegation),
+        TEST_USER(a_shell_elsewhere),
+        TEST_ROOT(in_roots_group),
         TEST(a_rootfs_that_will_not_do),
         TEST(a_clock_that_is_slow),
         TEST(a_rootfs_that_does_not_answer),
         TEST(workspaces),
         TEST(a_workspace_mounted_read_only),
         TEST_ROOT(a_workspace_without_allow_other),
+        TEST(mounts_below),
+        TEST(other_places),
         TEST(every_need_was_seen_wanting), /* these two last: of all that came before */
         TEST(every_answer_fits_the_schema),
     };

@@ -9,7 +9,7 @@
 static const char *text_for(enum mend mend, unsigned where, uid_t uid, const char *argument)
 {
     static char text[1024];
-    const struct setting setting = {.where = where, .uid = uid};
+    const struct setting setting = {.where = where, .uid = uid, .program = "/opt/bivy", .build = "/src/rootfs/build"};
 
     mends_text(mend, &setting, argument, text, sizeof text);
     return text;
@@ -69,9 +69,16 @@ static void chosen_by_where(void **state)
         {MEND_CGROUP2, AT_ROOT, 0, "/c", "sh -c 'mkdir -p /c && mount -t cgroup2 -o nsdelegate,memory_recursiveprot cgroup2 /c'"},
         {MEND_CGROUP2, AT_ROOT | AT_CONTAINER | AT_DOCKER, 0, "/c",
          "sh -c 'mkdir -p /run/cgroup2 && mount -t cgroup2 -o nsdelegate,memory_recursiveprot cgroup2 /run/cgroup2'"},
-        {MEND_CGROUP2, AT_USER | AT_CONTAINER | AT_DOCKER, 0, "/c", "docker run --privileged --cgroupns=private IMAGE bivy check"},
-        {MEND_DELEGATE, AT_USER | AT_SYSTEMD, 1000, "x", "systemd-run --user --scope -p Delegate=yes bivy check"},
+        {MEND_CGROUP2, AT_USER | AT_CONTAINER | AT_DOCKER, 0, "/c", "docker run --privileged --cgroupns=private IMAGE /opt/bivy check"},
+        {MEND_DELEGATE, AT_USER | AT_SYSTEMD, 1000, "x", "systemd-run --user --scope -p Delegate=yes /opt/bivy check"},
         {MEND_DELEGATE, AT_USER, 1000, "x y", "sudo x y"},
+        {MEND_CLEAN, AT_USER, 1000, NULL, "/opt/bivy clean"},
+        {MEND_ROOTFS, AT_USER, 1000, "/r", "/src/rootfs/build --output /r"},
+        {MEND_IDS, AT_ROOT, 0, "7",
+         "/opt/bivy check --host-uid 7 --host-gid 7 # and the same for bivy run, or a --workspace whose owner has an id here"},
+        {MEND_LIMIT, AT_USER | AT_DEBIAN, 1000, "--pid 1 --nofile=1:1", "sudo prlimit --pid 1 --nofile=1:1"},
+        {MEND_LIMIT, AT_USER | AT_ALPINE, 1000, "--pid 1 --nofile=1:1",
+         "doas sh -c 'apk add util-linux-misc && prlimit --pid 1 --nofile=1:1'"},
         {MEND_CLOCK, AT_ROOT | AT_SYSTEMD, 0, NULL, "timedatectl set-ntp true"},
         {MEND_CLOCK, AT_ROOT | AT_WSL | AT_SYSTEMD, 0, NULL, "hwclock --hctosys"},
         {MEND_KERNEL, AT_USER | AT_WSL | AT_DEBIAN, 1000, NULL, "in Windows: wsl --update"},
@@ -108,28 +115,56 @@ static int shell(const char *flag, const char *script, char *out, size_t size)
     return status;
 }
 
-/* What is behind sudo or doas is a shell's to read: quotes within quotes included. */
+/* What a shell is to be given, or NULL where the mend is words for people: these say first where or what for. */
+static const char *as_command(const char *text)
+{
+    static const char *const words[] = {"in Windows:",     "on the container's host", "in the pod's spec:", "install Linux", "start ",
+                                        "ask whoever",     "run it as",               "boot with",          "unmount ",      "give the container",
+                                        "outside of this"};
+
+    for (size_t i = 0; i < LENGTH(words); i++)
+        if (!strncmp(text, words[i], strlen(words[i])))
+            return NULL;
+    return text;
+}
+
+/* A command is a shell's to read, as it stands, with quotes within quotes and what is said behind a #: it names programs that exist, and
+ * nothing of it would be run that is only words. */
 static void commands_a_shell_can_read(void **state)
 {
-    char script[2400];
+    static const char known[] = " sh docker podman systemd-run sysctl mount umount nsenter unshare prlimit mknod swapoff timedatectl hwclock "
+                                "apt-get dnf apk reboot sed update-grub grubby rc-update rc-service mkdir printf apparmor_parser systemctl strace setpriv "
+                                "/opt/bivy /src/rootfs/build ARGUMENT cd pivot_root exec d=$(pwd pwd ";
+    char script[2400], out[1200];
     unsigned count = 0;
 
     (void)state;
     for (int mend = MEND_NONE + 1; mend < MEND_COUNT; mend++)
-        for (size_t i = 0; i < LENGTH(settings); i++) {
-            const char *text = text_for((enum mend)mend, settings[i], 1000, "/usr/bin/bivy");
-            if (strncmp(text, "sudo ", 5) && strncmp(text, "doas ", 5))
-                continue;
-            /* Of `sudo sh -c ...` the inner script as well. */
-            snprintf(script, sizeof script,
-                     "sh() { command sh -n \"$@\"; }; sudo() { case $1 in sh) \"$@\";; esac; }; doas() { sudo \"$@\"; }; "
-                                            "log() { :; }; or() { :; }; sysctl() { :; }; systemd() { :; }; %s",
-                     text);
-            if (shell("-nc", script, NULL, 0) || (strstr(text, " sh -c ") && !strstr(text, ", log in") && shell("-c", script, NULL, 0)))
-                fail_msg("a shell cannot read: %s", text);
-            count++;
-        }
-    assert_true(count > 50);
+        for (size_t i = 0; i < LENGTH(settings); i++)
+            for (uid_t uid = 0; uid <= 1000; uid += 1000) {
+                const char *text = text_for((enum mend)mend, settings[i], uid, "ARGUMENT"), *line = as_command(text);
+                if (!line)
+                    continue;
+                if (shell("-nc", line, NULL, 0))
+                    fail_msg("a shell cannot read: %s", text);
+                /* The first word of each simple command: of the line itself, and of the script that a `sh -c` is given. */
+                snprintf(script, sizeof script,
+                         "sh() { test \"$#\" = 2 && command sh -nc \"$2\" && printf '%%s\\n' \"$2\" | sed 's/ && /\\n/g'; }; "
+                         "sudo() { case $1 in sh) \"$@\";; *) echo \"$1\";; esac; }; doas() { sudo \"$@\"; }; sudo %s",
+                         !strncmp(line, "sudo ", 5) || !strncmp(line, "doas ", 5) ? line + 5 : line);
+                if (shell("-c", script, out, sizeof out))
+                    fail_msg("a shell cannot run: %s", text);
+                for (char *at = out, *end; *at; at = end + 1) {
+                    char word[80];
+                    end = strchr(at, '\n');
+                    assert_non_null(end);
+                    snprintf(word, sizeof word, " %.*s ", (int)strcspn(at, " \n"), at);
+                    if (!strstr(known, word))
+                        fail_msg("%s is no command in: %s", word, text);
+                }
+                count++;
+            }
+    assert_true(count > 300);
 }
 
 /* A boot parameter goes into the line it should, a profile becomes what AppArmor reads. */
@@ -183,7 +218,7 @@ static void words(void **state)
 
 static void cut_to_fit(void **state)
 {
-    const struct setting setting = {.where = AT_ROOT};
+    const struct setting setting = {.where = AT_ROOT, .program = "bivy", .build = "rootfs/build"};
     char argument[3000];
 
     (void)state;

@@ -86,9 +86,43 @@ static void containers(void **state)
     }
 }
 
+static void programs(void **state)
+{
+    static const struct {
+        const char *path, *program;
+    } rows[] = {
+        {"/usr/bin/bivy", "bivy"},
+        {"/usr/local/bin/bivy", "bivy"},
+        {"/opt/b/bivy", "/opt/b/bivy"},
+        {"/usr/bin/bivy-1.2", "/usr/bin/bivy-1.2"},
+        {"/opt/b/bivy (deleted)", "bivy"}, /* replaced while it runs */
+        {"/opt/$(id)/bivy", "bivy"},
+        {"/opt/a'b/bivy", "bivy"},
+        {"bivy", "bivy"},
+        {"", "bivy"},
+    };
+    char program[16], small[8];
+
+    (void)state;
+    for (size_t i = 0; i < LENGTH(rows); i++) {
+        char whole[64];
+        setting_program(rows[i].path, whole, sizeof whole);
+        assert_string_equal(whole, rows[i].program);
+    }
+    setting_program("/opt/bivy", program, sizeof program);
+    assert_string_equal(program, "/opt/bivy");
+    setting_program("/opt/bivy", small, sizeof small); /* half a path would be another's */
+    assert_string_equal(small, "bivy");
+    assert_true(setting_plain("/a-b_c.d/E+1"));
+    assert_false(setting_plain("a"));
+    assert_false(setting_plain("/a b"));
+    assert_false(setting_plain(""));
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(release_files), cmocka_unit_test(distributions), cmocka_unit_test(containers)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(release_files), cmocka_unit_test(distributions), cmocka_unit_test(containers),
+                                       cmocka_unit_test(programs)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
