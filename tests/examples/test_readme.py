@@ -100,7 +100,7 @@ def of_bivy(readme):
     limits = json.loads(run(f"{BIVY} plan -- true", "/").stdout)["limits"]
     rows = {option: value for value, option in re.findall(r"^\| [^|]+\| ([^|]+?) \| `(--[a-z-]+)", section(readme, "Limits"), re.MULTILINE)}
     for option, key in DEFAULTS.items():
-        number, unit = re.fullmatch(r"([\d.,]+) ?(\w*)", rows.get(option, "0 s")).groups()
+        number, unit = re.fullmatch(r"([\d.,]+) ?(\w*)(?:; .*)?", rows.get(option, "0 s")).groups()
         verdict(float(number.replace(",", "")) * UNITS.get(unit, 0) == limits[key], f"the default of {option}", (rows.get(option), limits[key]))
     places = [target for target in re.findall(r"\]\(([^)#:]+)", readme) if not os.path.exists(os.path.join(CHECKOUT, target))]
     verdict(not places, "every link leads somewhere", places)
