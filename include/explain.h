@@ -10,7 +10,6 @@
 #include "address.h"
 #include "json.h"
 
-struct outcome;
 struct seccomp_answer;
 
 #define EXPLAIN_REFUSALS 64
@@ -75,6 +74,6 @@ bool explain_hint_network(const struct explain *explain, char *text, size_t size
 bool explain_hint_refused(const struct explain *explain, char *text, size_t size);
 
 /* The record's "explain": null without --explain. */
-void explain_write(struct json *json, const struct outcome *outcome);
+void explain_write(struct json *json, const struct explain *explain);
 
 #endif

@@ -33,6 +33,9 @@ struct facts {
     bool terminal;                          /* the caller's stdout is a terminal */
 };
 
+/* May this process write any id map and mount? (euid 0 with CAP_SYS_ADMIN, CAP_SETUID and CAP_SETGID, capabilities(7)) */
+bool facts_privileged(void);
+
 /* Reads mountinfo, once for all: where the record goes, where the workspace is, where the hierarchies are. Part of facts_gather. */
 int facts_mounts(struct facts *facts, struct fault *fault);
 

@@ -4,33 +4,12 @@
 
 #include <sys/types.h>
 
-#include "cgroup.h"
+#include "child.h"
 #include "fault.h"
 #include "join.h"
 #include "listener.h"
 #include "message.h"
 #include "plan.h"
-#include "streams.h"
-#include "timing.h"
-
-/* What the sandbox's first process needs, all of it decided or opened before it exists. */
-struct child {
-    const struct plan *plan;
-    struct cgroup *cgroup;
-    struct streams *streams;
-    struct progress *progress;
-    struct timing *timing;
-    cpu_set_t processors;  /* chosen by the child, where the plan narrows them */
-    int rootfs, workspace; /* taken by the supervisor where it may mount; else -1 */
-    struct join *join;     /* `bivy enter`: namespaces to go into; NULL: new ones are made */
-    int up;                /* messages */
-    int lifeline;          /* LAUNCH_MAPPED, LAUNCH_LIMITED; then 'T': pass on SIGTERM; end of file: the supervisor is gone */
-    int explain;           /* --explain: where the filter's listener goes; else -1 */
-};
-
-/* What the child waits for, in this order, one byte each. */
-#define LAUNCH_MAPPED 'G'  /* its ids are mapped */
-#define LAUNCH_LIMITED 'L' /* its leaf's limits are in force, and read back */
 
 struct launched {
     pid_t pid;

@@ -8,8 +8,6 @@
 #include <stdint.h>
 
 #include "fault.h"
-#include "json.h"
-#include "spec.h"
 
 struct outcome;
 
@@ -30,9 +28,6 @@ int network_parse(const void *datagram, size_t length, unsigned sequence, struct
 uint64_t network_unreachable(void);
 /* The two files' texts; snmp6 is "" where there is no IPv6. UINT64_MAX where snmp has no such counter. Pure. */
 uint64_t network_parse_unreachable(const char *snmp, const char *snmp6);
-
-/* The record's "network". Pure. */
-void network_write(struct json *json, const struct spec *spec, const struct outcome *outcome);
 
 /* Brings lo up. */
 int network_loopback(struct fault *fault);

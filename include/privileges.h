@@ -2,13 +2,8 @@
 #ifndef BIVY_PRIVILEGES_H
 #define BIVY_PRIVILEGES_H
 
-#include <stdbool.h>
-
 #include "fault.h"
 #include "plan.h"
-
-/* May this process write any id map and mount? (euid 0 with CAP_SYS_ADMIN, CAP_SETUID and CAP_SETGID, capabilities(7)) */
-bool privileges_root(void);
 
 /* Supervisor, before clone: allocates what privileges_drop needs, so that the child need not. */
 int privileges_prepare(struct fault *fault);

@@ -37,7 +37,7 @@ struct setting {
     char build[256];         /* and rootfs/build */
 };
 
-/* Looks; changes nothing. What cannot be read is taken as not there. privileged: as privileges_root says. */
+/* Looks; changes nothing. What cannot be read is taken as not there. privileged: as facts_privileged says. */
 void setting_read(bool privileged, struct setting *setting);
 
 /* --- Pure (setting_parse.c) --- */

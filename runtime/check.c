@@ -363,7 +363,7 @@ int check_run(const struct spec *spec, trial_whole_run *run, char **text, struct
     }
     prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); /* what a trial leaves is reaped by trial_run */
     trial.stop = trial_hold_signals();
-    setting_read(privileges_root(), &setting);
+    setting_read(facts_privileged(), &setting);
     if ((result = privileges_prepare(fault)) == 0 && (result = try_all(&trial, results, fault)) == 0) {
         *text = (spec->json ? for_programs : for_people)(&setting, results);
         result = !*text ? fault_set(fault, STAGE_PLAN, ENOMEM, NULL, "out of memory") : verdict(results) == TRIAL_MISSING;

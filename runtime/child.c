@@ -85,7 +85,7 @@ static void await(const struct child *child, char word)
 
 static int take_ids(struct child *child, struct fault *fault)
 {
-    await(child, LAUNCH_MAPPED);
+    await(child, CHILD_MAPPED);
     return privileges_ids(fault);
 }
 
@@ -501,7 +501,7 @@ void child_main(struct child *child)
     }
     enter(child, STAGE_INIT);
     if (!child->join) /* there they are in force already */
-        await(child, LAUNCH_LIMITED); /* nothing is forked, nor comes near the command, without limits */
+        await(child, CHILD_LIMITED); /* nothing is forked, nor comes near the command, without limits */
     signals = init_prepare();
     if (signals < 0) {
         fault_set(&fault, STAGE_INIT, -signals, NULL, "pid 1 cannot be made ready");

@@ -8,7 +8,7 @@
 #include <sys/syscall.h>
 
 #include "advice.h"
-#include "outcome.h"
+#include "fault.h"
 #include "seccomp_filter.h"
 
 #define X32_BIT 0x40000000
@@ -374,10 +374,8 @@ static void write_attempt(struct json *json, const struct explain_attempt *attem
     json_close(json, '}');
 }
 
-void explain_write(struct json *json, const struct outcome *outcome)
+void explain_write(struct json *json, const struct explain *explain)
 {
-    const struct explain *explain = outcome->explain;
-
     if (!explain) {
         json_null(json, "explain");
         return;

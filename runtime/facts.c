@@ -6,12 +6,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/capability.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/sysinfo.h>
 #include <unistd.h>
 
-#include "privileges.h"
 #include "sys.h"
 #include "workspace.h"
 
@@ -168,6 +168,21 @@ static bool without_swap(void)
     return (got == -ENOENT || (line && !line[1])) && sysinfo(&info) == 0 && info.totalswap == 0;
 }
 
+bool facts_privileged(void)
+{
+    static const cap_value_t needed[] = {CAP_SYS_ADMIN, CAP_SETUID, CAP_SETGID};
+    cap_t own = cap_get_proc();
+    bool all = geteuid() == 0 && own;
+
+    for (size_t i = 0; all && i < sizeof needed / sizeof needed[0]; i++) {
+        cap_flag_value_t value = CAP_CLEAR;
+        all = cap_get_flag(own, needed[i], CAP_EFFECTIVE, &value) == 0 && value == CAP_SET;
+    }
+    if (own)
+        cap_free(own);
+    return all;
+}
+
 void facts_start(struct facts *facts)
 {
     facts->rootfs.fd = facts->workspace.fd = facts->stop = -1;
@@ -201,7 +216,7 @@ int facts_host(struct facts *facts, struct fault *fault)
     facts->euid = geteuid();
     facts->egid = getegid();
     facts->pid = getpid();
-    facts->privileged = privileges_root();
+    facts->privileged = facts_privileged();
     facts->terminal = isatty(1) == 1;
     facts->no_swap = without_swap();
     if (sched_getaffinity(0, sizeof facts->processors, &facts->processors) < 0)
@@ -242,7 +257,7 @@ int facts_rootfs(const struct spec *spec, struct facts *facts, struct fault *fau
 
 int facts_workspace(const struct spec *spec, struct facts *facts, struct fault *fault)
 {
-    struct workspace_asker asker = {.euid = geteuid(), .egid = getegid(), .privileged = privileges_root(),
+    struct workspace_asker asker = {.euid = geteuid(), .egid = getegid(), .privileged = facts_privileged(),
                                     .touch = spec->verb == VERB_RUN || spec->verb == VERB_SHELL, .stop = facts->stop};
     int result = facts_mounts(facts, fault);
 

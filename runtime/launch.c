@@ -223,11 +223,11 @@ int launch(struct child *child, struct launched *launched, struct fault *fault)
         goto out;
     timing_begin(child->timing, STAGE_IDMAP);
     if ((result = launch_maps(child->plan, launched->pid, fault)) < 0 || (result = take_names(child, launched, fault)) < 0 ||
-        (result = tell(launched, LAUNCH_MAPPED, fault)) < 0)
+        (result = tell(launched, CHILD_MAPPED, fault)) < 0)
         goto out;
     timing_begin(child->timing, TIMING_LIMITS); /* beside the child, which builds its mounts meanwhile */
     if ((result = cgroup_limit(child->plan, child->cgroup, fault)) == 0)
-        result = tell(launched, LAUNCH_LIMITED, fault);
+        result = tell(launched, CHILD_LIMITED, fault);
 out:
     sys_close(&child->up); /* ours must be closed, or its end would never be seen */
     sys_close(&child->explain);

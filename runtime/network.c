@@ -13,7 +13,6 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-#include "outcome.h"
 #include "sys.h"
 
 /* The whole need is one dump of links and one change of a flag, so this speaks rtnetlink itself; the unit tests hold it against
@@ -204,15 +203,4 @@ uint64_t network_unreachable(void)
     if (sys_read_file(AT_FDCWD, "/proc/self/net/snmp6", snmp6, sizeof snmp6) <= 0)
         snmp6[0] = '\0';
     return network_parse_unreachable(snmp, snmp6);
-}
-
-void network_write(struct json *json, const struct spec *spec, const struct outcome *outcome)
-{
-    json_open(json, "network", '{');
-    json_string(json, "mode", spec->network == NETWORK_LOOPBACK ? "loopback" : "none");
-    if (outcome->have_unreachable)
-        json_number(json, "unreachable", outcome->unreachable);
-    else
-        json_null(json, "unreachable");
-    json_close(json, '}');
 }

@@ -13,21 +13,6 @@
 /* Made before clone: the child must not allocate. */
 static cap_t no_capabilities;
 
-bool privileges_root(void)
-{
-    static const cap_value_t needed[] = {CAP_SYS_ADMIN, CAP_SETUID, CAP_SETGID};
-    cap_t own = cap_get_proc();
-    bool all = geteuid() == 0 && own;
-
-    for (size_t i = 0; all && i < sizeof needed / sizeof needed[0]; i++) {
-        cap_flag_value_t value = CAP_CLEAR;
-        all = cap_get_flag(own, needed[i], CAP_EFFECTIVE, &value) == 0 && value == CAP_SET;
-    }
-    if (own)
-        cap_free(own);
-    return all;
-}
-
 int privileges_prepare(struct fault *fault)
 {
     if (!no_capabilities)

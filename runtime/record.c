@@ -7,7 +7,6 @@
 
 #include "hints.h"
 #include "ledger.h"
-#include "network.h"
 #include "options.h"
 #include "seccomp_filter.h"
 #include "trouble.h"
@@ -181,6 +180,14 @@ static void write_timing(struct json *json, const struct spec *spec, const struc
     json_close(json, ']');
 }
 
+static void write_network(struct json *json, const struct spec *spec, const struct outcome *outcome)
+{
+    json_open(json, "network", '{');
+    json_string(json, "mode", spec->network == NETWORK_LOOPBACK ? "loopback" : "none");
+    json_known(json, "unreachable", outcome->have_unreachable, outcome->unreachable);
+    json_close(json, '}');
+}
+
 static void write_kept(struct json *json, const struct outcome *outcome)
 {
     if (!outcome->kept) {
@@ -228,8 +235,8 @@ void record_write(struct json *json, const struct spec *spec, const struct plan 
     write_workspace(json, spec, plan, outcome);
     write_timing(json, spec, outcome);
     autopsy_write(json, outcome->autopsy);
-    network_write(json, spec, outcome);
-    explain_write(json, outcome);
+    write_network(json, spec, outcome);
+    explain_write(json, outcome->explain);
     write_kept(json, outcome);
     json_open(json, "residue", '[');
     if (outcome->residue[0])

@@ -270,7 +270,7 @@ static bool strict(const struct explain *explain)
     bool good;
 
     json_open(&json, NULL, '{');
-    explain_write(&json, &outcome);
+    explain_write(&json, outcome.explain);
     json_close(&json, '}');
     good = !json.failed && strict_json(json.text, json.length, &where);
     json_release(&json);
