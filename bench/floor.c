@@ -2,7 +2,7 @@
  * bench/run can say in every measurement how far bivy is from what this kernel asks for such a sandbox.
  *
  * The same: seven namespaces, one id mapped each way, a leaf with the limits in every hierarchy, every row of
- * runtime/policy.c (mounts, scratch, resource limits, environment), keyring, scheduling, one processor, empty
+ * runtime/spec/policy.c (mounts, scratch, resource limits, environment), keyring, scheduling, one processor, empty
  * capability sets, locked securebits, no_new_privs, bivy's own filter, pid 1 that reaps. Left out: options, checks, the
  * read-back gate, the pipes, the record, deadlines, the sweep, the workspace (it is scratch), messages beyond
  * perror(3).

@@ -1,4 +1,4 @@
-/* options_source: runtime/options.c for the targets of its own. No file of this machine is to be read, and the one
+/* options_source: runtime/spec/options.c for the targets of its own. No file of this machine is to be read, and the one
  * profile that bivy keeps for its life must be forgotten between two inputs: so the source itself is here, and reads
  * from memory. */
 #ifndef BIVY_TESTS_OPTIONS_SOURCE_H
@@ -11,7 +11,7 @@
 #include "sys.h"
 static ssize_t fuzz_read_file(int dirfd, const char *path, char *buffer, size_t size);
 #define sys_read_file fuzz_read_file
-#include "../../runtime/options.c"
+#include "../../runtime/spec/options.c"
 
 static const char *profile;
 static size_t profile_length;
