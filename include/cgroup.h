@@ -15,6 +15,7 @@ struct cgroup {
     int v1_parent[CONTROLLER_COUNT]; /* -1: the controller is on v2, or not enforced */
     int v1[CONTROLLER_COUNT];     /* the leaf in the v1 hierarchy; two controllers in one hierarchy share it */
     int v1_tasks[CONTROLLER_COUNT]; /* opened for the child to enter by */
+    int seats;                    /* which processors it has (seats.h); -1: that is left to chance */
     int oom_event;                /* v1: eventfd that fires at an OOM; v2: memory.events, POLLPRI when it has changed; -1: none */
     char name[PLAN_ID_TEXT + 8];
     unsigned missing;             /* 1u << enum controller: the leaf does not have it, and need not */

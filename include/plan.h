@@ -82,10 +82,6 @@ int plan_cgroup_parent(const char *given, bool privileged, const struct hierarch
 /* Where a subcommand looks for sandboxes: *where is path, which is the cgroup that was named, or NULL, everywhere. 0 or -errno with *fault. */
 int plan_search(const char *given, const struct hierarchies *cgroups, char path[PATH_MAX], const char **where, struct fault *fault);
 
-/* As many processors as the plan gives, from `current`, where the caller of this runs, upwards and round: the scheduler has just put
- * it where there was room, and need not move it. Pure. */
-void plan_choose_processors(const struct plan *plan, unsigned current, cpu_set_t *chosen);
-
 /* The processors as the kernel lists them, "0-2,5" and a newline (cpuset(7)). false where that does not fit. Pure. */
 bool plan_list_processors(const cpu_set_t *processors, char *text, size_t size);
 

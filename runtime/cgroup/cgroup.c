@@ -14,6 +14,7 @@
 #include "leaves.h"
 #include "options.h"
 #include "readings.h"
+#include "seats.h"
 #include "sys.h"
 
 static const enum limit controller_limit[CONTROLLER_COUNT] = {LIMIT_MEMORY, LIMIT_CPU, LIMIT_PIDS};
@@ -189,6 +190,7 @@ static int v2_leaf(const struct plan *plan, struct cgroup *cgroup, unsigned *mis
     SYS_CLOSES int second = SYS_AGAIN(openat(cgroup->parent, cgroup->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (second < 0 || SYS_AGAIN(flock(second, LOCK_EX | LOCK_NB)) == 0)
         return fault_set(fault, STAGE_CGROUP, EPROTO, NULL, "the new leaf %s does not stay locked", cgroup->name);
+    cgroup->seats = seats_open(cgroup->parent, plan);
     return 0;
 }
 
@@ -229,7 +231,7 @@ int cgroup_limit(const struct plan *plan, struct cgroup *cgroup, struct fault *f
 
 void cgroup_none(struct cgroup *cgroup)
 {
-    *cgroup = (struct cgroup){.parent = -1, .leaf = -1, .oom_event = -1};
+    *cgroup = (struct cgroup){.parent = -1, .leaf = -1, .seats = -1, .oom_event = -1};
     for (int c = 0; c < CONTROLLER_COUNT; c++)
         cgroup->v1_parent[c] = cgroup->v1[c] = cgroup->v1_tasks[c] = -1;
 }
@@ -386,6 +388,7 @@ void cgroup_close(struct cgroup *cgroup)
         sys_close(&cgroup->v1_tasks[c]);
     }
     sys_close(&cgroup->oom_event);
+    sys_close(&cgroup->seats);
     sys_close(&cgroup->leaf);
     sys_close(&cgroup->parent);
 }

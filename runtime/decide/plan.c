@@ -164,20 +164,6 @@ static void decide_processors(const struct spec *spec, const struct facts *facts
     plan->processor_count = spec->affinity && want < have ? want : have;
 }
 
-void plan_choose_processors(const struct plan *plan, unsigned current, cpu_set_t *chosen)
-{
-    unsigned left = plan->processor_count;
-
-    CPU_ZERO(chosen);
-    for (unsigned i = 0; i < CPU_SETSIZE && left > 0; i++) {
-        unsigned cpu = (current + i) % CPU_SETSIZE;
-        if (CPU_ISSET(cpu, &plan->processors)) {
-            CPU_SET(cpu, chosen);
-            left--;
-        }
-    }
-}
-
 bool plan_list_processors(const cpu_set_t *processors, char *text, size_t size)
 {
     size_t length = 0;

@@ -19,6 +19,7 @@
 #include "network.h"
 #include "privileges.h"
 #include "rootfs.h"
+#include "seats.h"
 #include "seccomp.h"
 #include "sys.h"
 #include "weaken.h"
@@ -53,13 +54,25 @@ static int shed_inherited(struct child *child, struct fault *fault)
     return 0;
 }
 
+static void choose_processors(struct child *child)
+{
+    unsigned current = 0;
+
+    if (syscall(SYS_getcpu, &current, NULL, NULL) < 0)
+        current = 0; /* any will do */
+    seats_take(child->join ? -1 : child->cgroup->seats, child->plan, current, &child->processors);
+}
+
 static int enter_leaf(struct child *child, struct fault *fault)
 {
     int result = cgroup_enter(child->cgroup, fault);
 
-    if (result == 0)
-        cgroup_close(child->cgroup);
-    return result;
+    if (result < 0)
+        return result;
+    if (child->plan->affinity)
+        choose_processors(child); /* by a lock on what is closed now; files in scratch tell which, and set_affinity keeps to them */
+    cgroup_close(child->cgroup);
+    return 0;
 }
 
 static int enter_cgroup(struct child *child, struct fault *fault)
@@ -89,21 +102,9 @@ static int take_ids(struct child *child, struct fault *fault)
     return privileges_ids(fault);
 }
 
-static void choose_processors(struct child *child)
-{
-    unsigned current = 0;
-
-    if (syscall(SYS_getcpu, &current, NULL, NULL) < 0)
-        current = 0; /* any will do */
-    plan_choose_processors(child->plan, current, &child->processors);
-}
-
 static int make_scratch(struct child *child, struct fault *fault)
 {
-    if (!child->plan->affinity)
-        return rootfs_scratch(child->plan, NULL, &tree, fault);
-    choose_processors(child); /* used by set_affinity: files in scratch tell which */
-    return rootfs_scratch(child->plan, &child->processors, &tree, fault);
+    return rootfs_scratch(child->plan, child->plan->affinity ? &child->processors : NULL, &tree, fault);
 }
 
 static int make_root(struct child *child, struct fault *fault)
@@ -217,8 +218,6 @@ static int set_affinity(struct child *child, struct fault *fault)
 {
     if (!child->plan->affinity)
         return 0;
-    if (child->join)
-        choose_processors(child);
     return sched_setaffinity(0, sizeof child->processors, &child->processors) < 0
                ? fault_set(fault, STAGE_AFFINITY, errno, "--affinity off", "the processors cannot be narrowed")
                : 0;

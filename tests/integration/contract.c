@@ -256,6 +256,42 @@ static void affinity_follows_cpus(void **state)
     CHECK_WELL(RUN(HOW(0), "--affinity=on", "--", "true"));
 }
 
+static void narrow(void *own)
+{
+    if (sched_setaffinity(0, sizeof(cpu_set_t), own) < 0)
+        _exit(98);
+}
+
+/* Wherever they are forked, sandboxes that are there at the same time have the processors evenly, whatever order they come in. */
+static void sandboxes_share_the_processors(void **state)
+{
+    enum { EACH = 3, PROCESSORS = 4 };
+    struct session *sessions[EACH * PROCESSORS];
+    unsigned has[CPU_SETSIZE] = {0};
+    cpu_set_t own;
+    int count;
+
+    (void)state;
+    assert_int_equal(sched_getaffinity(0, sizeof own, &own), 0);
+    for (unsigned cpu = CPU_SETSIZE; cpu-- > 0 && CPU_COUNT(&own) > PROCESSORS;)
+        CPU_CLR(cpu, &own);
+    count = CPU_COUNT(&own) * EACH;
+    for (int i = 0; i < count; i++)
+        sessions[i] = START(HOW(.prepare = narrow, .data = &own), "--", "sh", "-c", "grep Cpus_allowed_list /proc/self/status; exec sleep 1000");
+    for (int i = 0; i < count; i++) {
+        session_expect(sessions[i], "\n");
+        unsigned long cpu = strtoul(text_line(sessions[i]->result.out, "Cpus_allowed_list:"), NULL, 10);
+        assert_true(cpu < CPU_SETSIZE);
+        has[cpu]++;
+    }
+    for (int i = 0; i < count; i++)
+        session_kill(sessions[i], SIGTERM);
+    for (int i = 0; i < count; i++)
+        CHECK_ENDED(session_finish(sessions[i]), "cancelled", 128 + SIGTERM);
+    for (unsigned cpu = 0; cpu < CPU_SETSIZE; cpu++)
+        assert_int_equal(has[cpu], CPU_ISSET(cpu, &own) ? EACH : 0);
+}
+
 static void open_files_and_scratch_options(void **state)
 {
     const struct result *result =
@@ -746,6 +782,7 @@ int main(int argc, char **argv)
         TEST(the_devices),
         TEST(the_limits_shown_to_runtimes),
         TEST(affinity_follows_cpus),
+        TEST(sandboxes_share_the_processors),
         TEST(open_files_and_scratch_options),
         TEST(words_may_stand_without_dashes),
         TEST(arguments_cross_exactly),

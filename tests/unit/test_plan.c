@@ -8,6 +8,7 @@
 #include "../fuzz/strict_json.h"
 #include "options.h"
 #include "plan.h"
+#include "seats.h"
 #include "seccomp_filter.h"
 
 #define MIB ((uint64_t)1 << 20)
@@ -610,7 +611,7 @@ static void affinity(void **state)
             assert_int_equal(plan.processor_count, wanted);
             for (size_t c = 0; c < LENGTH(currents); c++) {
                 cpu_set_t chosen, both;
-                plan_choose_processors(&plan, currents[c], &chosen);
+                seats_take(-1, &plan, currents[c], &chosen);
                 CPU_AND(&both, &chosen, &facts.processors);
                 assert_true(CPU_EQUAL(&both, &chosen)); /* none that the caller may not use */
                 assert_int_equal(CPU_COUNT(&chosen), wanted);
@@ -639,7 +640,7 @@ static void sandboxes_stay(void **state)
         processors(rows[r].set);
         spec.cpu = rows[r].cpu;
         make();
-        plan_choose_processors(&plan, rows[r].current, &chosen);
+        seats_take(-1, &plan, rows[r].current, &chosen);
         processors(rows[r].chosen);
         assert_true(CPU_EQUAL(&chosen, &facts.processors));
     }
