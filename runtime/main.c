@@ -162,6 +162,45 @@ static int kill_main(const struct spec *spec)
     return result == 0 ? 0 : result == -ENOENT ? 1 : 125;
 }
 
+static int run_verb(const struct spec *spec)
+{
+    return run_and_tell(spec, NULL);
+}
+
+static int version_main(const struct spec *spec)
+{
+    (void)spec;
+    return printf("bivy %s\n", BIVY_VERSION) < 0 ? 125 : 0;
+}
+
+static int help_main(const struct spec *spec)
+{
+    options_print(spec->help, stdout);
+    return 0;
+}
+
+/* What the options ask for. Only `enter` has a use for the words as they were. */
+static int carry_out(const struct spec *spec, char **argv)
+{
+    static int (*const mains[])(const struct spec *spec) = {
+        [VERB_RUN] = run_verb,   [VERB_SHELL] = run_verb,  [VERB_SELFTEST] = run_verb, [VERB_PLAN] = plan_main,       [VERB_CLEAN] = clean_main,
+        [VERB_CHECK] = check_main, [VERB_PS] = ps_main,    [VERB_KILL] = kill_main,    [VERB_VERSION] = version_main, [VERB_HELP] = help_main,
+    };
+
+    if (spec->tty && (spec->verb == VERB_RUN || spec->verb == VERB_SHELL || spec->verb == VERB_ENTER))
+        console_foreground(spec->interactive); /* before the clock starts and anything is made */
+    return spec->verb == VERB_ENTER ? run_enter(spec, argv) : mains[spec->verb](spec);
+}
+
+/* What was asked for cannot be read: also said in the record, where there is to be one. */
+static int refuse(const struct spec *spec, const struct fault *fault)
+{
+    if ((spec->verb == VERB_RUN || spec->verb == VERB_SHELL) && (spec->report || spec->log != LOG_OFF))
+        return run_and_tell(spec, fault);
+    complain(fault);
+    return 125;
+}
+
 int main(int argc, char **argv)
 {
     struct spec spec;
@@ -182,55 +221,7 @@ int main(int argc, char **argv)
     own_rlimits();
     status = options_parse(argc, argv, &spec, &fault);
     spec.absent = absent;
-    if (status < 0) {
-        if ((spec.verb == VERB_RUN || spec.verb == VERB_SHELL) && (spec.report || spec.log != LOG_OFF)) {
-            status = run_and_tell(&spec, &fault);
-        } else {
-            complain(&fault);
-            status = 125;
-        }
-        options_release(&spec);
-        return status;
-    }
-    switch (spec.verb) {
-    case VERB_RUN:
-    case VERB_SHELL:
-        if (spec.tty)
-            console_foreground(spec.interactive); /* before the clock starts and anything is made */
-        status = run_and_tell(&spec, NULL);
-        break;
-    case VERB_SELFTEST:
-        status = run_and_tell(&spec, NULL);
-        break;
-    case VERB_PLAN:
-        status = plan_main(&spec);
-        break;
-    case VERB_CLEAN:
-        status = clean_main(&spec);
-        break;
-    case VERB_CHECK:
-        status = check_main(&spec);
-        break;
-    case VERB_PS:
-        status = ps_main(&spec);
-        break;
-    case VERB_KILL:
-        status = kill_main(&spec);
-        break;
-    case VERB_ENTER:
-        if (spec.tty)
-            console_foreground(spec.interactive);
-        status = run_enter(&spec, argv);
-        break;
-    case VERB_VERSION:
-        status = printf("bivy %s\n", BIVY_VERSION) < 0 ? 125 : 0;
-        break;
-    case VERB_HELP:
-    default:
-        options_print(spec.help, stdout);
-        status = 0;
-        break;
-    }
+    status = status < 0 ? refuse(&spec, &fault) : carry_out(&spec, argv);
     options_release(&spec);
     return status;
 }

@@ -12,7 +12,7 @@ from tap import finish, verdict  # noqa: E402
 
 os.chdir(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 APART = {"seccomp", "selftest"}  # folders with headers of their own
-NO_FILE = {"spec", "version", "seccomp_filter", "options_table", "selftest"}  # a header alone, made by the build, or of a folder apart
+NO_FILE = {"spec", "version", "seccomp_filter", "options_table", "hints_list", "selftest"}  # a header alone, made by the build, or of a folder apart
 
 
 def name_of(path):
