@@ -71,7 +71,9 @@ void explain_attempted(struct explain *explain, bool sends, const struct address
 /* One sentence for people, at most size - 1 bytes, printable, and what to do about it: whom the command tried to reach; which call the
  * filter refused. False: nothing is to be said. explain may be NULL. */
 bool explain_hint_network(const struct explain *explain, char *text, size_t size);
-bool explain_hint_refused(const struct explain *explain, char *text, size_t size);
+/* The number-th call that did not go well (from 0), of EXPLAIN_HINTS at the most; the last of them says how many there were. */
+enum { EXPLAIN_HINTS = 3 };
+bool explain_hint_refused(const struct explain *explain, size_t number, char *text, size_t size);
 
 /* The record's "explain": null without --explain. */
 void explain_write(struct json *json, const struct explain *explain);

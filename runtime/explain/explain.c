@@ -308,28 +308,25 @@ static void refusal_hint(const struct explain_refusal *refusal, size_t rows, cha
 
     process_text(&refusal->who, process);
     call_text(refusal, call);
-    if (rows > 1)
+    if (rows > EXPLAIN_HINTS)
         snprintf(others, sizeof others, "; one of %zu: explain.refused in the record", rows);
     snprintf(text, size, "%s called %s%s%s%s, which the sandbox refuses (%s%s)%s%s", process, call, detail[0] ? " (" : "", detail,
              detail[0] ? ")" : "", refusal->rule->reason, others, instead ? "; instead: " : "", instead ? instead : "");
 }
 
 /* The first that may be the cause of something. */
-bool explain_hint_refused(const struct explain *explain, char *text, size_t size)
+bool explain_hint_refused(const struct explain *explain, size_t number, char *text, size_t size)
 {
-    const struct explain_refusal *first = NULL;
+    const struct explain_refusal *wanted = NULL;
     size_t rows = 0;
 
-    for (size_t i = 0; explain && i < explain->refusal_count; i++) {
-        if (harmless(&explain->refusals[i]))
-            continue;
-        rows++;
-        if (!first)
-            first = &explain->refusals[i];
-    }
-    if (first)
-        refusal_hint(first, rows, text, size);
-    return first;
+    for (size_t i = 0; explain && i < explain->refusal_count; i++)
+        if (!harmless(&explain->refusals[i]) && rows++ == number)
+            wanted = &explain->refusals[i];
+    if (!wanted || number >= EXPLAIN_HINTS)
+        return false;
+    refusal_hint(wanted, number == EXPLAIN_HINTS - 1 ? rows : 0, text, size);
+    return true;
 }
 
 static void write_who(struct json *json, const struct explain_who *who)

@@ -124,7 +124,7 @@ static void on_exit(struct hints_list *list)
     bool words = status && outcome->words && words_telling(outcome->words, status, &said);
     bool known = words && said.about && !seen_itself(list, said.about);
     char text[100];
-    const char *meaning = by_convention(list, status, text);
+    const char *meaning = words && said.about ? NULL : by_convention(list, status, text); /* those words say what it was */
 
     if (status == 0)
         return;
@@ -149,9 +149,9 @@ static void on_explain(struct hints_list *list)
     if (explain_hint_network(outcome->explain, text, sizeof text))
         hints_say(list, "network", "%s", text);
     else if (outcome->have_unreachable && outcome->unreachable > 0)
-        hints_say(list, "network", "something was to be sent %s and there was no route: the network is off by design; put what is needed into "
-            "the rootfs or the workspace (--explain lists who wanted to reach whom)", hints_times(outcome->unreachable, often));
-    if (explain_hint_refused(outcome->explain, text, sizeof text))
+        hints_say(list, "network", "something was to be sent outside %s, and there was no route: the network is off by design; put what is needed "
+            "into the rootfs or the workspace (--explain lists who wanted to reach whom)", hints_times(outcome->unreachable, often));
+    for (size_t i = 0; explain_hint_refused(outcome->explain, i, text, sizeof text); i++)
         hints_say(list, "syscall", "%s", text);
 }
 

@@ -182,7 +182,7 @@ static const char *hint(struct explain *explain)
 {
     static char text[512];
     char *exact = malloc(400);
-    bool some = explain_hint_network(explain, exact, 400) || explain_hint_refused(explain, exact, 400);
+    bool some = explain_hint_network(explain, exact, 400) || explain_hint_refused(explain, 0, exact, 400);
 
     snprintf(text, sizeof text, "%s", some ? exact : "");
     free(exact);
@@ -207,7 +207,10 @@ static void hints(void **state)
     assert_string_equal(hint(explain), "?[31m?? called mount, which the sandbox refuses (the mount list is the plan's); instead: "
                                        "work in /workspace or /tmp; what is wanted at another place must be in the rootfs");
     refuse(explain, SYS_unshare, (const uint64_t[6]){CLONE_NEWUSER}, 1, "x");
-    assert_non_null(strstr(hint(explain), "refuses (the mount list is the plan's; one of 2: explain.refused in the record); instead: "));
+    assert_non_null(strstr(hint(explain), "refuses (the mount list is the plan's); instead: "));
+    char second[400];
+    assert_true(explain_hint_refused(explain, 1, second, sizeof second) && strstr(second, "x called unshare (CLONE_NEWUSER), which"));
+    assert_false(explain_hint_refused(explain, 2, second, sizeof second));
     explain_attempted(explain, false, &server, "", &evil);
     assert_string_equal(hint(explain), "?[31m?? tried to ask a name server (127.0.0.1) for a host; the network is off by design: "
                                        "put what it needs into the rootfs or the workspace");
@@ -256,8 +259,16 @@ static void hints_have_room(void **state)
         explain->refusal_count = 0;
         explain_refused(explain, rule->number, arguments, &made);
         explain_refused(explain, SYS_mount, none, &made);
-        if (explain_hint_refused(explain, text, sizeof text) && strlen(text) >= sizeof(((struct hint *)NULL)->text))
-            fail_msg("%s: %zu characters: %s", rule->name, strlen(text), text);
+        explain_refused(explain, SYS_umount2, none, &made);
+        explain_refused(explain, SYS_chroot, none, &made);
+        explain_refused(explain, SYS_setns, none, &made);
+        size_t number = 0;
+        for (; explain_hint_refused(explain, number, text, sizeof text); number++) {
+            if (strlen(text) >= sizeof(((struct hint *)NULL)->text))
+                fail_msg("%s: %zu characters: %s", rule->name, strlen(text), text);
+            assert_true(!strstr(text, "explain.refused") == (number < 2)); /* the third says that there are more */
+        }
+        assert_int_equal(number, 3);
     }
     free(explain);
 }

@@ -389,6 +389,9 @@ static void its_own_words(void **state)
     assert_int_equal(hints_make(&spec, &plan, &outcome, hints), 2);
     assert_string_equal(hints[1].about, "exit_code");
     assert_string_equal(hints[1].text, "job exited 2 and said \"bash: fork: Resource temporarily unavailable\"");
+    outcome.wait_status = EXITED(126); /* the words say what it was, the convention something else */
+    hints_make(&spec, &plan, &outcome, hints);
+    assert_null(strstr(hints[1].text, "chmod"));
     outcome.kind = OUTCOME_SIGNALED;
     outcome.wait_status = SIGABRT;
     hints_make(&spec, &plan, &outcome, hints);
