@@ -1,4 +1,6 @@
 """TAP for tests in Python: a point at a time, the plan at the end."""
+import os
+
 points = 0
 
 
@@ -12,3 +14,15 @@ def verdict(good, what, text=""):
 
 def finish():
     print(f"1..{points}")
+
+
+def excuse():
+    """The exit status where a test of the binary cannot run, which is said; None where it can."""
+    for name in "BIVY", "BIVY_ROOTFS":
+        if not os.path.exists(os.environ.get(name, "")):
+            print(f"Bail out! {name}: run this with meson test")
+            return 1
+    if os.geteuid() != 0:
+        print("1..0 # SKIP not root, and no delegated cgroup is known here")
+        return 0
+    return None

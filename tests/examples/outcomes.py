@@ -19,7 +19,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "fuse"))
 import fixture  # noqa: E402
-from tap import finish, verdict  # noqa: E402
+from tap import excuse, finish, verdict  # noqa: E402
 
 CHECKOUT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 DOCUMENT = os.path.join(CHECKOUT, "docs", "OUTCOMES.md")
@@ -189,18 +189,6 @@ def written(document=DOCUMENT):
         text = file.read()
     blocks = re.findall(r"```console\n\$ bivy run ([^\n]*)\n```\n```json\n(.*?)\n```", text, re.DOTALL)
     return {words: json.loads(shows) for words, shows in blocks}
-
-
-def excuse():
-    """The exit status where this cannot run, which is said; None where it can."""
-    for name in "BIVY", "BIVY_ROOTFS":
-        if not os.path.exists(os.environ.get(name, "")):
-            print(f"Bail out! {name}: run this with meson test")
-            return 1
-    if os.geteuid() != 0:
-        print("1..0 # SKIP not root, and no delegated cgroup is known here")
-        return 0
-    return None
 
 
 def serve(document, head, page, check):
