@@ -24,6 +24,10 @@ bool ledger_hit(enum ledger limit, const struct plan *plan, const struct outcome
 bool ledger_memory_ran_out_above(const struct plan *plan, const struct outcome *outcome);
 bool ledger_pids_ran_out_above(const struct plan *plan, const struct outcome *outcome);
 
+/* Is there nothing to tell of? Exit status 0, and no limit that touched it, but for the processor's, which holds nearly every command back now
+ * and then. */
+bool ledger_all_well(const struct plan *plan, const struct outcome *outcome);
+
 /* Is that limit in force in this run's leaf? */
 bool ledger_enforced(const struct outcome *outcome, enum limit limit);
 

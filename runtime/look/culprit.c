@@ -145,12 +145,27 @@ static void mend_sleep(const struct autopsy *autopsy, const struct autopsy_proce
         snprintf(text, size, "it only sleeps: sleep for less, or raise --timeout");
 }
 
-static void mend_file_lock(const struct autopsy_process *process, char *text, size_t size)
+/* Is it, or its parent, and so on, a child that this one waits for? */
+static bool waits_for(const struct autopsy *autopsy, uint64_t holder, const struct autopsy_process *process)
+{
+    const struct autopsy_process *who = by_pid(autopsy, holder);
+
+    if (!who || among_others(autopsy, who) != AUTOPSY_CHILD)
+        return false;
+    for (unsigned steps = 0; process && process->parent != holder && steps < AUTOPSY_TOLD; steps++)
+        process = by_pid(autopsy, process->parent);
+    return process != NULL && process->parent == holder;
+}
+
+static void mend_file_lock(const struct autopsy *autopsy, const struct autopsy_process *process, char *text, size_t size)
 {
     const struct autopsy_end *end = &process->on[0];
 
     if (end->with_count == 1 && end->with[0] == process->pid)
         snprintf(text, size, "it waits for itself, the lock being taken through another descriptor: take it once, or give it back first");
+    else if (end->with_count && waits_for(autopsy, end->with[0], process))
+        snprintf(text, size, "a deadlock: pid %llu has the lock and waits for this one to end; give it back first (flock -u), or take it once",
+                 (unsigned long long)end->with[0]);
     else if (end->with_count)
         snprintf(text, size, "look at what pid %llu does, which does not give the lock back", (unsigned long long)end->with[0]);
     else if (autopsy_in_workspace(end->path))
@@ -159,10 +174,10 @@ static void mend_file_lock(const struct autopsy_process *process, char *text, si
         snprintf(text, size, "somebody holds that file's lock and does not give it back: end him, or use another file");
 }
 
-static void mend_lock(const struct autopsy_process *process, char *text, size_t size)
+static void mend_lock(const struct autopsy *autopsy, const struct autopsy_process *process, char *text, size_t size)
 {
     if (process->on_count)
-        mend_file_lock(process, text, size);
+        mend_file_lock(autopsy, process, text, size);
     else if (!process->private)
         snprintf(text, size, "somebody holds a lock and does not give it back, perhaps another process: a deadlock?");
     else if (process->threads > AUTOPSY_THREADS)
@@ -226,7 +241,7 @@ void culprit_mend(const struct autopsy *autopsy, const struct autopsy_process *p
     else if (waits == AUTOPSY_SLEEP)
         mend_sleep(autopsy, process, text, size);
     else if (waits == AUTOPSY_LOCK)
-        mend_lock(process, text, size);
+        mend_lock(autopsy, process, text, size);
     else if (waits == AUTOPSY_POLL)
         mend_poll(process, text, size);
     else if (waits == AUTOPSY_RUNNING)

@@ -7,6 +7,7 @@
 #define WRITABLE "only /workspace and scratch (/tmp, $HOME, /dev/shm) can be written, the rest is read-only by design: write there"
 #define INSTALL "put it into the rootfs (rootfs/build --packages) or the workspace; there is no network to fetch it from"
 #define OFFLINE "the network is off by design: put what is needed into the rootfs or the workspace"
+#define LOOPBACK "the sandbox's own loopback is down: --network loopback brings it up"
 #define UNPRIVILEGED "the sandbox has no privilege, by design: do without it"
 #define DESCRIPTORS "a process may have only so many descriptors open: close what is not needed, or raise --open-files"
 #define MEMORY "there was no more memory for it: work on the data in parts, or raise --memory"
@@ -17,42 +18,46 @@
 /* What C libraries, shells, interpreters and package managers say (strerror(3) of musl and glibc, gai_strerror(3), busybox, curl, node,
  * python). No row for what is said just as well outside a sandbox and means nothing else in one. */
 static const struct {
-    const char *phrase;
+    const char *phrase, *also; /* in the same line; also may be NULL */
     int status; /* 0: whatever it ended with */
     const char *about, *mend;
 } known[] = {
-    {"not found", 127, "exit_code", INSTALL " (a program that is there was built for glibc, and Alpine has musl)"},
-    {"Exec format error", 0, "exit_code", "it was built for another kind of machine, or is a script without a #! line"},
-    {"Permission denied", 126, "exit_code", "a file was found and cannot be executed: chmod +x, or run it with its interpreter"},
-    {"No module named", 0, "packages", INSTALL},
-    {"Cannot find module", 0, "packages", INSTALL},
-    {"Read-only file system", 0, "rootfs", WRITABLE},
-    {"Too many open files", 0, "open_files", DESCRIPTORS},
-    {"No file descriptors available", 0, "open_files", DESCRIPTORS},
-    {"No space left on device", 0, "scratch", SPACE},
-    {"File too large", 0, "file_size", "a file was as large as one may be: write smaller ones, or, was --file-size given, raise it"},
-    {"Disk quota exceeded", 0, "workspace", "the workspace takes no byte more: delete something there"},
-    {"Cannot allocate memory", 0, "memory", MEMORY},
-    {"Out of memory", 0, "memory", MEMORY},
-    {"out of memory", 0, "memory", MEMORY},
-    {"MemoryError", 0, "memory", MEMORY},
-    {"std::bad_alloc", 0, "memory", MEMORY},
-    {"can't fork", 0, "pids", FORK},
-    {"annot fork", 0, "pids", FORK},
-    {"can't start new thread", 0, "pids", FORK},
-    {"Resource temporarily unavailable", 0, "pids", FORK},
-    {"emporary failure in name resolution", 0, "network", OFFLINE},
-    {"Name or service not known", 0, "network", OFFLINE},
-    {"Name does not resolve", 0, "network", OFFLINE},
-    {"ould not resolve host", 0, "network", OFFLINE},
-    {"EAI_AGAIN", 0, "network", OFFLINE},
-    {"bad address '", 0, "network", OFFLINE},
-    {"Network is unreachable", 0, "network", OFFLINE},
-    {"Network unreachable", 0, "network", OFFLINE},
-    {"ENETUNREACH", 0, "network", OFFLINE},
-    {"Operation not permitted", 0, "privileges", UNPRIVILEGED},
-    {"are you root?", 0, "privileges", UNPRIVILEGED},
-    {"Permission denied", 0, "privileges",
+    {"not found", "/", 127, "exit_code", "is it there? If so, it, or the interpreter in its first line, is none of this rootfs's: Alpine has musl, no glibc"},
+    {"not found", NULL, 127, "exit_code", INSTALL},
+    {"Exec format error", NULL, 0, "exit_code", "it was built for another kind of machine, or is a script without a #! line"},
+    {"Permission denied", NULL, 126, "exit_code", "a file was found and cannot be executed: chmod +x, or run it with its interpreter"},
+    {"No module named", NULL, 0, "packages", INSTALL},
+    {"Cannot find module", NULL, 0, "packages", INSTALL},
+    {"Read-only file system", NULL, 0, "rootfs", WRITABLE},
+    {"Too many open files", NULL, 0, "open_files", DESCRIPTORS},
+    {"No file descriptors available", NULL, 0, "open_files", DESCRIPTORS},
+    {"No space left on device", NULL, 0, "scratch", SPACE},
+    {"File too large", NULL, 0, "file_size", "a file was as large as one may be: write smaller ones, or, was --file-size given, raise it"},
+    {"Disk quota exceeded", NULL, 0, "workspace", "the workspace takes no byte more: delete something there"},
+    {"Cannot allocate memory", NULL, 0, "memory", MEMORY},
+    {"Out of memory", NULL, 0, "memory", MEMORY},
+    {"out of memory", NULL, 0, "memory", MEMORY},
+    {"MemoryError", NULL, 0, "memory", MEMORY},
+    {"std::bad_alloc", NULL, 0, "memory", MEMORY},
+    {"can't fork", NULL, 0, "pids", FORK},
+    {"annot fork", NULL, 0, "pids", FORK},
+    {"can't start new thread", NULL, 0, "pids", FORK},
+    {"Resource temporarily unavailable", NULL, 0, "pids", FORK},
+    {"127.0.0.1", "nreachable", 0, "network", LOOPBACK},
+    {"localhost", "nreachable", 0, "network", LOOPBACK},
+    {"::1", "nreachable", 0, "network", LOOPBACK},
+    {"emporary failure in name resolution", NULL, 0, "network", OFFLINE},
+    {"Name or service not known", NULL, 0, "network", OFFLINE},
+    {"Name does not resolve", NULL, 0, "network", OFFLINE},
+    {"ould not resolve host", NULL, 0, "network", OFFLINE},
+    {"EAI_AGAIN", NULL, 0, "network", OFFLINE},
+    {"bad address '", NULL, 0, "network", OFFLINE},
+    {"Network is unreachable", NULL, 0, "network", OFFLINE},
+    {"Network unreachable", NULL, 0, "network", OFFLINE},
+    {"ENETUNREACH", NULL, 0, "network", OFFLINE},
+    {"Operation not permitted", NULL, 0, "privileges", UNPRIVILEGED},
+    {"are you root?", NULL, 0, "privileges", UNPRIVILEGED},
+    {"Permission denied", NULL, 0, "privileges",
      "the command is the user sandbox and may not do that: what is another user's has to be handed over outside (chown, chmod)"},
 };
 
@@ -99,11 +104,17 @@ static bool blank(const char *line, size_t length)
     return true;
 }
 
+static bool holds(const char *line, size_t length, const char *phrase)
+{
+    return memmem(line, length, phrase, strlen(phrase)) != NULL;
+}
+
 /* Looks whether the line is a known one. */
 static bool know(const char *line, size_t length, int status, struct words_said *said)
 {
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
-        if ((known[i].status && known[i].status != status) || !memmem(line, length, known[i].phrase, strlen(known[i].phrase)))
+        if ((known[i].status && known[i].status != status) || !holds(line, length, known[i].phrase) ||
+            (known[i].also && !holds(line, length, known[i].also)))
             continue;
         said->about = known[i].about;
         said->mend = known[i].mend;

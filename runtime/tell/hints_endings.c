@@ -53,7 +53,7 @@ static void on_signal(struct hints_list *list)
         if (rows[i].number == number)
             text = rows[i].text;
     hints_say(list, "signal", "%s was ended by %s: %s%s%s%s", list->program, outcome_signal_name(number, name), text,
-        words ? "; it said \"" : "", words ? said.line : "", words ? "\"" : "");
+        words ? "; on stderr: \"" : "", words ? said.line : "", words ? "\"" : "");
 }
 
 static bool said_about(const struct hints_list *list, const char *about)
@@ -81,8 +81,13 @@ static bool seen_itself(const struct hints_list *list, const char *about)
 }
 
 /* What full means without a workspace can only be scratch, if not for long. */
-static const char *mend_words(const struct hints_list *list, const struct words_said *said)
+static const char *mend_words(const struct hints_list *list, const struct words_said *said, char text[160])
 {
+    if (!strcmp(said->about, "open_files")) {
+        snprintf(text, 160, "a process may have %llu descriptors open: close what is not needed, or raise --open-files",
+                 (unsigned long long)list->plan->open_files);
+        return text;
+    }
     return strcmp(said->about, "scratch") != 0 || list->plan->workspace ? said->mend
            : "scratch (/tmp, $HOME, /workspace too) was full for a moment: write less there at a time, give it a --workspace for large files, or "
              "raise --scratch and --memory (or, for many small files, --scratch-inodes)";
@@ -123,16 +128,16 @@ static void on_exit(struct hints_list *list)
     struct words_said said;
     bool words = status && outcome->words && words_telling(outcome->words, status, &said);
     bool known = words && said.about && !seen_itself(list, said.about);
-    char text[100];
+    char text[100], mend[160];
     const char *meaning = words && said.about ? NULL : by_convention(list, status, text); /* those words say what it was */
 
     if (status == 0)
         return;
     if (known)
-        hints_say(list, said.about, "%s exited %d and said \"%s\": %s%s", list->program, status, said.line, mend_words(list, &said),
+        hints_say(list, said.about, "%s exited %d; on stderr: \"%s\": %s%s", list->program, status, said.line, mend_words(list, &said, mend),
             ask(list, said.about));
     else if (words)
-        hints_say(list, "exit_code", "%s exited %d and said \"%s\"%s%s", list->program, status, said.line, meaning ? ": " : "", meaning ? meaning : "");
+        hints_say(list, "exit_code", "%s exited %d; on stderr: \"%s\"%s%s", list->program, status, said.line, meaning ? ": " : "", meaning ? meaning : "");
     else if (meaning)
         hints_say(list, "exit_code", "%s exited %d: %s", list->program, status, meaning);
     else
@@ -149,8 +154,8 @@ static void on_explain(struct hints_list *list)
     if (explain_hint_network(outcome->explain, text, sizeof text))
         hints_say(list, "network", "%s", text);
     else if (outcome->have_unreachable && outcome->unreachable > 0)
-        hints_say(list, "network", "something was to be sent outside %s, and there was no route: the network is off by design; put what is needed "
-            "into the rootfs or the workspace (--explain lists who wanted to reach whom)", hints_times(outcome->unreachable, often));
+        hints_say(list, "network", "something was to be sent %s, and there was no route: the network is off by design; put what is needed "
+            "into the rootfs or the workspace, or, where it was 127.0.0.1, add --network loopback (--explain lists who wanted to reach whom)", hints_times(outcome->unreachable, often));
     for (size_t i = 0; explain_hint_refused(outcome->explain, i, text, sizeof text); i++)
         hints_say(list, "syscall", "%s", text);
 }

@@ -16,6 +16,19 @@ bool ledger_enforced(const struct outcome *outcome, enum limit limit)
     return outcome->have_readings && outcome->enforced & 1u << limit;
 }
 
+/* The processor's limit holds nearly every command back now and then: that alone is nothing to tell. */
+bool ledger_all_well(const struct plan *plan, const struct outcome *outcome)
+{
+    if (outcome_status(outcome) != 0 || outcome->trouble != TROUBLE_NONE || outcome->residue[0])
+        return false;
+    if (ledger_memory_ran_out_above(plan, outcome) || ledger_pids_ran_out_above(plan, outcome))
+        return false;
+    for (int limit = 0; limit < LEDGER_COUNT; limit++)
+        if (limit != LEDGER_CPU && ledger_hit((enum ledger)limit, plan, outcome))
+            return false;
+    return true;
+}
+
 bool ledger_scratch(const struct outcome *outcome, uint64_t *bytes)
 {
     if (outcome->have_status && outcome->ended.scratch_seen)

@@ -59,11 +59,11 @@ static void open_stream(struct json *json, const char *name, uint64_t seen, uint
     json_bool(json, "truncated", truncated);
 }
 
-/* The last words of a command that did not end well, so that the record explains itself where stderr is not at hand. */
-static void write_tail(struct json *json, const struct outcome *outcome)
+/* The last words of a command that did not end well, or met a limit, so that the record explains itself where stderr is not at hand. */
+static void write_tail(struct json *json, const struct plan *plan, const struct outcome *outcome)
 {
     char tail[WORDS_MOST];
-    size_t length = outcome->words && outcome_status(outcome) != 0 ? words_tail(outcome->words, tail) : 0;
+    size_t length = outcome->words && !ledger_all_well(plan, outcome) ? words_tail(outcome->words, tail) : 0;
 
     for (char *nul = tail; length > 0 && (nul = memchr(nul, '\0', (size_t)(tail + length - nul)));)
         *nul = '\xff'; /* no UTF-8: becomes U+FFFD. U+0000 is JSON, and breaks databases and C programs all the same */
@@ -222,7 +222,7 @@ void record_write(struct json *json, const struct spec *spec, const struct plan 
     open_stream(json, "stdout", outcome->out.seen, outcome->out.passed, outcome->out.truncated);
     json_close(json, '}');
     open_stream(json, "stderr", outcome->err.seen, outcome->err.passed, outcome->err.truncated);
-    write_tail(json, outcome);
+    write_tail(json, plan, outcome);
     json_close(json, '}');
     ledger_write_hit(json, plan, outcome);
     hints_write(json, spec, plan, outcome);

@@ -74,26 +74,13 @@ static void ledger_line(struct page *page, const struct plan *plan, const struct
         add(page, TONE_PLAIN, "  %s", text + 2);
 }
 
-/* The processor's limit holds nearly every command back now and then: that alone is nothing to tell. */
-static bool all_well(const struct plan *plan, const struct outcome *outcome)
-{
-    if (outcome_status(outcome) != 0 || outcome->trouble != TROUBLE_NONE || outcome->residue[0])
-        return false;
-    if (ledger_memory_ran_out_above(plan, outcome) || ledger_pids_ran_out_above(plan, outcome))
-        return false;
-    for (int limit = 0; limit < LEDGER_COUNT; limit++)
-        if (limit != LEDGER_CPU && ledger_hit((enum ledger)limit, plan, outcome))
-            return false;
-    return true;
-}
-
 size_t summary_make(const struct spec *spec, const struct plan *plan, const struct outcome *outcome,
                     struct summary_line lines[SUMMARY_MOST])
 {
     struct page page = {.lines = lines};
     struct hint hints[HINTS_MOST];
     char kept[UNITS_TIME_TEXT];
-    bool well = all_well(plan, outcome);
+    bool well = ledger_all_well(plan, outcome);
 
     if (!plan && outcome->kind != OUTCOME_SETUP_FAILED)
         return 0;

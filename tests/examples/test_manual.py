@@ -129,7 +129,7 @@ def of_the_needs(page):
 
 def of_the_environment(page):
     asked = set()
-    for path in glob.glob(os.path.join(os.path.dirname(DOCS), "runtime", "*.c")):
+    for path in glob.glob(os.path.join(os.path.dirname(DOCS), "runtime", "**", "*.c"), recursive=True):
         with open(path, encoding="utf-8") as file:
             asked |= set(re.findall(r'getenv\("([A-Z_]+)"\)', file.read()))
     told = {name for head in page.heads["ENVIRONMENT"] for name in head.split(", ")}

@@ -18,7 +18,7 @@ static void the_last_words(void **state)
     (void)state;
     CHECK_ENDED(result, "exited", 3);
     assert_string_equal(record_text(result, "stderr.tail"), "one\ntwo: the end\n");
-    CHECK(result, strstr(hint(result, "exit_code"), "sh exited 3 and said \"two: the end\""));
+    CHECK(result, strstr(hint(result, "exit_code"), "sh exited 3; on stderr: \"two: the end\""));
     assert_string_equal(result->err, "one\ntwo: the end\n");
 }
 
@@ -30,6 +30,16 @@ static void only_of_a_failure(void **state)
     CHECK_WELL(result);
     CHECK(result, record_null(result, "stderr.tail") && !*hint(result, "exit_code"));
     assert_string_equal(result->err, "warning\n");
+}
+
+/* dd's failure is hidden by the command behind it: what it said is there all the same. */
+static void of_a_limit_that_was_met(void **state)
+{
+    const struct result *result = BIVY("--scratch", "1M", "--", "sh", "-c", "dd if=/dev/zero of=/tmp/x bs=64k count=100; echo done");
+
+    (void)state;
+    CHECK_WELL(result);
+    CHECK(result, record_limit_hit(result, "scratch") && strstr(record_text(result, "stderr.tail"), "No space left on device"));
 }
 
 /* What passed, what was left out of the middle, and what is the end: the same bytes, whether they were passed on or not. */
@@ -59,7 +69,7 @@ static void however_it_ended(void **state)
     assert_string_equal(record_text(result, "stderr.tail"), "began\n");
     result = BIVY("--", "sh", "-c", "echo 'assertion failed: x > 0' >&2; kill -ABRT $$");
     CHECK_ENDED(result, "signaled", 134);
-    CHECK(result, strstr(hint(result, "signal"), "it said \"assertion failed: x > 0\""));
+    CHECK(result, strstr(hint(result, "signal"), "on stderr: \"assertion failed: x > 0\""));
 }
 
 /* A failure that says nothing is the command's own affair, and said to be. */
@@ -83,7 +93,7 @@ static void what_they_mean(void **state)
         {"mount -t tmpfs x /tmp", "privileges", "no privilege"},
         {"cat /etc/shadow", "privileges", "may not do that"},
         {"i=3; while [ $i -lt 2000 ]; do eval \"exec $i</dev/null\"; i=$((i+1)); done", "open_files", "--open-files"}, /* too short for a look */
-        {"mount x /y; touch /etc/x", "rootfs", "said \"touch: "},
+        {"mount x /y; touch /etc/x", "rootfs", "on stderr: \"touch: "},
     };
     const struct result *result;
 
@@ -121,7 +131,7 @@ static void hostile_words(void **state)
 
     (void)state;
     CHECK_ENDED(result, "exited", 9);
-    CHECK(result, strstr(hint(result, "exit_code"), "sh exited 9 and said \"bivy: exited 0\\x1b[2J\""));
+    CHECK(result, strstr(hint(result, "exit_code"), "sh exited 9; on stderr: \"bivy: exited 0\\x1b[2J\""));
     CHECK(result, strstr(record_text(result, "stderr.tail"), "bivy: exited 0\x1b[2J\n"));
     ours = memmem(result->err, result->err_length, "\nbivy: exited 9", 15);
     CHECK(result, ours);
@@ -134,6 +144,7 @@ int main(int argc, char **argv)
     static const struct harness_test tests[] = {
         TEST(the_last_words),
         TEST(only_of_a_failure),
+        TEST(of_a_limit_that_was_met),
         TEST(the_end_of_a_flood),
         TEST(however_it_ended),
         TEST(a_failure_without_a_word),

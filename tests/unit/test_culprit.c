@@ -130,6 +130,13 @@ static void others(void **state)
     blames(2, "waits for itself");
     on(add(2, 1, AUTOPSY_LOCK, "fcntl"), AUTOPSY_IS_FILE, true, 9);
     blames(2, "what pid 9 does");
+    add(2, 1, AUTOPSY_CHILD, "wait4"); /* it waits for a shell that waits for who wants the lock */
+    add(3, 2, AUTOPSY_CHILD, "wait4");
+    on(add(4, 3, AUTOPSY_LOCK, "flock"), AUTOPSY_IS_FILE, true, 2);
+    blames(4, "a deadlock: pid 2 has the lock");
+    add(2, 1, AUTOPSY_CHILD, "wait4"); /* for another child */
+    on(add(4, 1, AUTOPSY_LOCK, "flock"), AUTOPSY_IS_FILE, true, 2);
+    blames(4, "what pid 2 does");
     strcpy(on(add(2, 1, AUTOPSY_LOCK, "flock"), AUTOPSY_IS_FILE, true, 0)->on[0].path, "/workspace/.lock");
     blames(2, "another run with the same workspace");
     add(2, 1, AUTOPSY_STOPPED, "")->state = 't';

@@ -368,7 +368,7 @@ static void its_own_words(void **state)
     outcome.words = &words;
     assert_int_equal(hints_make(&spec, &plan, &outcome, hints), 0); /* all went well */
     outcome.wait_status = EXITED(1);
-    says("rootfs", "job exited 1 and said \"touch: /etc/x: Read-only file system\"", "/workspace");
+    says("rootfs", "job exited 1; on stderr: \"touch: /etc/x: Read-only file system\"", "/workspace");
     outcome.wait_status = EXITED(126);
     says("rootfs", "exited 126", "/workspace");
     words_take(&words, other, sizeof other - 1);
@@ -388,14 +388,14 @@ static void its_own_words(void **state)
     says("pids", "refused 3 times", "--pids");
     assert_int_equal(hints_make(&spec, &plan, &outcome, hints), 2);
     assert_string_equal(hints[1].about, "exit_code");
-    assert_string_equal(hints[1].text, "job exited 2 and said \"bash: fork: Resource temporarily unavailable\"");
+    assert_string_equal(hints[1].text, "job exited 2; on stderr: \"bash: fork: Resource temporarily unavailable\"");
     outcome.wait_status = EXITED(126); /* the words say what it was, the convention something else */
     hints_make(&spec, &plan, &outcome, hints);
     assert_null(strstr(hints[1].text, "chmod"));
     outcome.kind = OUTCOME_SIGNALED;
     outcome.wait_status = SIGABRT;
     hints_make(&spec, &plan, &outcome, hints);
-    assert_non_null(strstr(hints[1].text, "it said \"bash: fork"));
+    assert_non_null(strstr(hints[1].text, "on stderr: \"bash: fork"));
     fresh(state); /* what was full is known: scratch is not blamed too */
     words_take(&words, "dd: No space left on device\n", 28);
     outcome.words = &words;

@@ -107,6 +107,16 @@ static void known_lines(void **state)
     tells("npm error code EAI_AGAIN\nnpm error network request failed\n", 1, "npm error code EAI_AGAIN", "network");
     tells("dd: error writing 'x': No space left on device\n3+0 records in\n", 1, "dd: error writing 'x': No space left on device", "scratch");
     tells("dd: error writing '/tmp/x': File too large\n", 1, "dd: error writing '/tmp/x': File too large", "file_size");
+    tells("sh: ./tool: not found\n", 127, "sh: ./tool: not found", "exit_code");
+    assert_non_null(strstr(said.mend, "musl"));
+    tells("sh: pip: not found\n", 127, "sh: pip: not found", "exit_code");
+    assert_null(strstr(said.mend, "musl"));
+    tells("wget: can't connect to remote host (127.0.0.1): Network unreachable\n", 1,
+          "wget: can't connect to remote host (127.0.0.1): Network unreachable", "network");
+    assert_non_null(strstr(said.mend, "--network loopback"));
+    tells("wget: can't connect to remote host (192.0.2.1): Network unreachable\n", 1,
+          "wget: can't connect to remote host (192.0.2.1): Network unreachable", "network");
+    assert_null(strstr(said.mend, "loopback"));
     tells("mount: permission denied (are you root?)\n", 1, "mount: permission denied (are you root?)", "privileges");
     tells("bash: fork: retry: Resource temporarily unavailable\n", 254, "bash: fork: retry: Resource temporarily unavailable", "pids");
     tells("a\n\nthe last one \n\n", 1, "the last one ", NULL);
