@@ -34,8 +34,4 @@ struct child {
 /* Never returns. */
 _Noreturn void child_main(struct child *child);
 
-/* Two stages of it, which `bivy check` tries by themselves. Both change the calling process. */
-int child_keyring(struct fault *fault);
-int child_rlimits(const struct plan *plan, struct fault *fault);
-
 #endif

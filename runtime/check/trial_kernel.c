@@ -13,7 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "child.h"
+#include "inherited.h"
 #include "listener.h"
 #include "privileges.h"
 #include "seccomp.h"
@@ -139,7 +139,7 @@ void trial_keyring(struct trial *trial)
 {
     struct fault fault;
 
-    if (child_keyring(&fault) < 0)
+    if (inherited_keyring(&fault) < 0)
         trial_fault(trial, TRIAL_MISSING, fault.errnum == EDQUOT ? MEND_KEYS : trial_mend(trial, fault.errnum, MEND_FILTER), NULL, &fault);
     else
         trial_say(trial, TRIAL_OK, MEND_NONE, NULL, sys_session_keyring() < 0 ? "this kernel has no keys to keep apart" : "joined");
@@ -168,7 +168,7 @@ static void set_rlimits(struct trial *trial)
     char words[96];
     bool low = raise_limit(trial, words, sizeof words);
 
-    if (child_rlimits(&trial->draft->plan, &fault) < 0)
+    if (inherited_rlimits(&trial->draft->plan, false, &fault) < 0)
         trial_fault(trial, TRIAL_MISSING, low ? MEND_LIMIT : trial_mend(trial, fault.errnum, MEND_NONE), words, &fault);
     else
         trial_say(trial, TRIAL_OK, MEND_NONE, NULL, "every resource limit of a run was set");
