@@ -618,6 +618,7 @@ static void nothing_of_the_host_comes_in(void **state)
     }
 }
 
+#ifndef TEST_SANITIZED /* that one is not static, and without its loader nobody inside can execute it */
 /* CVE-2019-5736 as it was: what is run in there is a script whose interpreter is whoever runs it, bivy; and its file is that user's whom
  * the sandbox runs as, as one's own build is. That file is not what executes it. */
 static void bivys_own_file_is_not_there(void **state)
@@ -648,6 +649,8 @@ static void bivys_own_file_is_not_there(void **state)
     assert_true(before.st_mode == after.st_mode && before.st_size == after.st_size && before.st_mtim.tv_sec == after.st_mtim.tv_sec &&
                 before.st_ctim.tv_sec == after.st_ctim.tv_sec && before.st_ctim.tv_nsec == after.st_ctim.tv_nsec);
 }
+
+#endif
 
 /* The same binary with one step left out: nothing runs. Without this the test above could not fail. */
 static void a_join_that_leaves_something_out_is_refused(void **state)
@@ -842,7 +845,9 @@ int main(int argc, char **argv)
         TEST(a_hang_up_ends_who_entered_gently),
         TEST(a_frozen_one_says_so),
         TEST(nothing_of_the_host_comes_in),
+#ifndef TEST_SANITIZED
         TEST(bivys_own_file_is_not_there),
+#endif
         TEST(a_join_that_leaves_something_out_is_refused),
         TEST(a_full_sandbox_says_so),
         TEST(a_failed_sandbox_stays),
