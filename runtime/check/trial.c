@@ -138,10 +138,10 @@ static bool wait_done(int done, int stop, uint64_t deadline)
     }
 }
 
-/* SIGCHLD is blocked here, so that its coming can be waited for. */
-static bool gone(pid_t pid, int *status)
+/* Waits for it, or for any child, until then: its pid, 0 when the time is up, -1 when there is none. SIGCHLD is blocked here, so that its
+ * coming can be waited for. */
+static pid_t wait_until(pid_t pid, int *status, uint64_t until)
 {
-    uint64_t until = sys_now() + REAP_WITHIN;
     sigset_t child;
 
     sigemptyset(&child);
@@ -150,9 +150,14 @@ static bool gone(pid_t pid, int *status)
         pid_t found = waitpid(pid, status, WNOHANG);
         uint64_t now = sys_now();
         if (found != 0 || now >= until)
-            return found != 0;
+            return found;
         sigtimedwait(&child, NULL, &(struct timespec){.tv_nsec = (long)(until - now < REAP_WITHIN ? until - now : REAP_WITHIN)});
     }
+}
+
+static bool gone(pid_t pid, int *status)
+{
+    return wait_until(pid, status, sys_now() + REAP_WITHIN) != 0;
 }
 
 /* Everything that is left of its session goes; what came to us as its heir (check.c) is reaped too. Its wait status, or -1. */
@@ -166,8 +171,8 @@ static int reap(pid_t pid, bool late)
         kill(pid, SIGKILL);
         went = gone(pid, &status);
     }
-    gone(-1, &(int){0});
-    while (waitpid(-1, NULL, WNOHANG) > 0)
+    /* All of them: a namespace's first process may take a while to die, and what comes after us would have to reap it. */
+    for (uint64_t until = sys_now() + REAP_WITHIN; wait_until(-1, &(int){0}, until) > 0;)
         ;
     return went ? status : -1;
 }

@@ -541,9 +541,15 @@ static bool strays(void)
     bool found = false;
     int status;
 
-    for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;)
-        if (pid != validator_pid && !bivy_was_killed)
+    for (siginfo_t dead = {0}; waitid(P_ALL, 0, &dead, WEXITED | WNOHANG | WNOWAIT) == 0 && dead.si_pid > 0; dead.si_pid = 0) {
+        char *name = slurp(text_format("/proc/%d/comm", dead.si_pid), NULL);
+        if (dead.si_pid != validator_pid && !bivy_was_killed) {
+            fprintf(stderr, "nobody has reaped process %d, %s, which ended with %d (%d)\n", dead.si_pid, name ? name : "?", dead.si_status, dead.si_code);
             found = true;
+        }
+        free(name);
+        waitpid(dead.si_pid, &status, 0);
+    }
     text = slurp(text_format("/proc/self/task/%d/children", getpid()), NULL);
     for (char *at = text; at && *at; at = *end ? end + 1 : end) {
         pid_t pid = (pid_t)strtol(at, &end, 10);
