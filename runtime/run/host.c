@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include "keeper.h"
-#include "leaves.h"
 #include "selftest.h"
 #include "sys.h"
 

@@ -21,7 +21,6 @@
 #include "supervise.h"
 #include "sync.h"
 #include "sys.h"
-#include "terminal.h"
 #include "watch.h"
 #include "workspace.h"
 
