@@ -17,8 +17,9 @@ seconds, which must be more than the longest run takes (workers look every 100 s
 says that the command is lost, and where: lost on None was never started, and never will be.
 
 A host whose mount is dead would answer every command at once, with a record that says so in workspace.error: let the
-worker's unit be BindsTo= the mount's. A worker that lost Redis has to be started again: what it could not acknowledge
-occupies its places (Celery 5.2).
+worker's unit be BindsTo= the mount's. A worker that was cut off from Redis has to be started again: what it could not
+acknowledge occupies its places (Celery 5.2). One that does not reach Redis when it starts ends, so let its unit have
+Restart=always: Celery 5.2 would try again, call itself ready and listen to nothing.
 
 One user's commands may run on two hosts at the same time, and flock(2) is not seen from one mount to the other: whoever
 counts on locks waits for an answer before the next command.
@@ -41,6 +42,7 @@ DAY = 86400  # what is claimed is remembered for longer than any message
 claims = redis.Redis.from_url(URL, **PATIENCE)
 app = celery.Celery("fleet", broker=URL, backend=URL)
 app.conf.update(
+    broker_connection_retry=False,  # see above
     worker_prefetch_multiplier=1,  # a busy host keeps few from the others
     broker_transport_options={**PATIENCE, "visibility_timeout": int(os.environ.get("FLEET_REDELIVER", "3600"))},
     redis_socket_timeout=10, redis_socket_connect_timeout=5, result_expires=DAY)

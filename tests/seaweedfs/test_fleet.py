@@ -26,9 +26,10 @@ THREADS = 3
 TIMEOUT = 5
 # More than a run takes at the most: timeout, kill-after, 2 s, and a wait behind others on a busy machine.
 REDELIVER = 12
-# With no further answer for so long, what is left is lost. A worker looks for what to deliver again every 100 s (kombu
-# 5.2: every tenth of its timer's 10 s). The long form waits for that; the short one looks itself, see redeliver().
-PATIENCE = REDELIVER + (120 if FULL else 60)
+# With no further answer and no message under way for so long, what is left is lost. A worker looks for what to deliver again every
+# 100 s (kombu 5.2: every tenth of its timer's 10 s). The long form waits for that; the short one looks itself, see redeliver().
+PATIENCE = REDELIVER + (120 if FULL else 15)
+PATIENCE_IN_ALL = 400
 SCRIPT = (
     "run=run.$0.$(head -c 8 /dev/urandom | od -An -tx1 | tr -d ' \\n');"
     "i=0; while [ $i -lt 200 ]; do echo \"command $0 line $i\"; i=$((i + 1)); done >$run; sleep 0.2; echo end >>$run;"
@@ -88,7 +89,7 @@ class Fleet:
         except self.fleet.redis.exceptions.ConnectionError:
             return False
 
-    def worker(self, host):
+    def worker(self, host, url=None):
         bivy = host.bivy
         options = f"--rootfs={bivy.rootfs} --cgroup-parent={bivy.parent} --workspace-root={bivy.root}"
         return self.cluster.spawn(
@@ -96,7 +97,7 @@ class Fleet:
                 *bivy.prefix,
                 # It leaves the working directory by which the cluster finds what a killed test left.
                 *("setpriv", "--pdeathsig", "KILL", "env", "PYTHONPATH=" + FLEET, "PYTHONDONTWRITEBYTECODE=1"),
-                *("FLEET_REDIS=" + self.url, "FLEET_HOST=" + host.name, f"FLEET_REDELIVER={REDELIVER}"),
+                *("FLEET_REDIS=" + (url or self.url), "FLEET_HOST=" + host.name, f"FLEET_REDELIVER={REDELIVER}"),
                 f"FLEET_BIVY={bivy.program} run {options} --require-fs={the.FSTYPE}",
                 *(sys.executable, "-m", "celery", "-A", "fleet", "worker", "--pool=threads", "--loglevel=info"),
                 *(f"--concurrency={THREADS}", "--hostname=worker@" + host.name),
@@ -104,10 +105,13 @@ class Fleet:
             self.log(host.name),
         )
 
-    def ready(self, host):
+    def says_ready(self, host):
         with open(self.log(host.name), encoding="utf-8", errors="replace") as file:
-            if " ready." in file.read():
-                return True
+            return " ready." in file.read()
+
+    def ready(self, host):
+        if self.says_ready(host):
+            return True
         if not self.workers_alive():
             raise the.Failure(f"worker of {host.name}\n{self.cluster.tail(self.log(host.name))}")
         return False
@@ -120,12 +124,18 @@ class Fleet:
         return self.fleet.claims.llen("celery") + self.fleet.claims.hlen("unacked")
 
     def start_again(self, host):
-        """The worker of that host, as its unit would."""
+        """The worker of that host, as its unit would, and again where it ends: there may be no route yet."""
         place = self.both.index(host)
         self.workers[place].kill()
         os.truncate(self.log(host.name), 0)
         self.workers[place] = self.worker(host)
-        the.wait_until(f"worker of {host.name} ready", lambda: self.ready(host), the.READY_SECONDS)
+
+        def ready():
+            if not self.workers[place].alive():
+                self.workers[place] = self.worker(host)
+            return self.says_ready(host)
+
+        the.wait_until(f"worker of {host.name} ready", ready, the.READY_SECONDS, 0.2)
 
     def redeliver(self):
         """What a worker does every 100 s, now."""
@@ -173,6 +183,19 @@ class Cases:
         equal("later ones", {self.fleet.fleet.answer(it, 60)["lost"] for it in last}, {False})
         equal("ran", self.cluster.content("/user1/once"), b"once\n")
 
+    def case_worker_that_does_not_reach_redis_ends(self):
+        """It would take no commands when it reaches it later."""
+        with open(self.fleet.log("host1"), encoding="utf-8", errors="replace") as file:
+            before = len(file.read())
+        worker = self.fleet.worker(self.both[0], f"redis://{hosts.ADDRESS}:1/0")
+        try:
+            the.wait_until("worker without Redis gone", lambda: not worker.alive(), the.READY_SECONDS)
+        finally:
+            worker.kill()
+        with open(self.fleet.log("host1"), encoding="utf-8", errors="replace") as file:
+            said = file.read()[before:]
+        equal("it says why", "Connection refused" in said and " ready." not in said, True)
+
     def case_every_command_is_answered_once_or_lost(self):
         fleet = self.fleet.fleet
         asked = [
@@ -182,7 +205,10 @@ class Cases:
             for it in range(COMMANDS)
         ]
         open_ones, progress = dict(enumerate(asked)), time.monotonic()
-        while open_ones and time.monotonic() - progress < PATIENCE:
+        last = progress + PATIENCE_IN_ALL
+        while open_ones and time.monotonic() - progress < PATIENCE and time.monotonic() < last:
+            if self.fleet.waiting():
+                progress = time.monotonic()
             for number in [number for number, result in open_ones.items() if result.ready()]:
                 self.answers[number] = fleet.answer(open_ones.pop(number), 1)
                 progress = time.monotonic()
