@@ -31,7 +31,7 @@ struct listener {
     bool holds;        /* a call that was taken up and must wait for its answer until then: taken, so that no signal interrupts it */
     struct listener_call held;
     unsigned reads;    /* of the command's memory that may still be made */
-    unsigned pointed;  /* of those that may look wherever its stack points */
+    uint64_t pointed;  /* ns that are left for looking wherever its stack points */
     bool may_block;    /* its memory may be a file whose server is silent: only a helper reads it */
     struct helper_left left;
 };

@@ -23,13 +23,15 @@
 #define PAUSE (10 * MS)       /* of whoever has used up his share: so bivy wakes up for it a hundred times a second at the most */
 #define READS 2000           /* of memory in a run; then attempts are only counted */
 #define READS_BY_HELPER 256  /* likewise, where each takes a process */
-#define READ_WITHIN (100 * MS)
+#define READ_HELD_WITHIN (100 * MS)
+#define READ_WITHIN (500 * MS) /* who is not held up: the machine is busy */
 #define READ_SLOW (50 * MS)  /* what took so long waited for a lock that the command holds: half as many reads are left then */
 #define PAGE 4096
 #define STACK 16384          /* bytes of a caller's, in which a question to a name server is looked for */
 #define POINTED 512          /* places that it points to, likewise */
-#define POINTED_WITHIN (2 * MS)
-#define POINTED_READS 64     /* in a run; then only the stack itself is looked at */
+#define POINTED_WITHIN (30 * MS) /* where each call is slow; usually a third of one */
+#define POINTED_LEAST (2 * MS)   /* that it is reckoned at */
+#define POINTED_IN_ALL (128 * MS) /* in a run; then only the stack itself is looked at */
 #define LOWEST 0x10000ull    /* that memory is mapped at, vm.mmap_min_addr(5), */
 #define HIGHEST 0xffffffffffffull /* and highest that programs use which do not ask for more, aarch64's */
 #define MOST_REQUEST 512     /* bytes of the kernel's struct seccomp_notif, now 80 */
@@ -63,7 +65,7 @@ int listener_open(struct listener *listener, bool may_block, int *inner, struct 
     listener->socket = ends[0];
     listener->may_block = may_block;
     listener->reads = may_block ? READS_BY_HELPER : READS;
-    listener->pointed = POINTED_READS;
+    listener->pointed = POINTED_IN_ALL;
     listener->free = FREE;
     listener->earned = sys_now();
     *inner = ends[1];
@@ -264,14 +266,14 @@ struct target {
     uint64_t address, query;
     size_t address_length, query_length;
     bool sends;
-    bool points; /* memory may be looked at to which the stack points */
+    uint64_t points; /* ns for which memory may be looked at to which the stack points */
 };
 
 struct seen {
     int result;              /* 0; -EAFNOSUPPORT or -EINVAL: nothing to tell; -EFAULT: it could not be read */
     struct address to;
     char name[ADDRESS_NAME]; /* that is asked of a name server, or "" */
-    bool pointed;            /* it was looked for wherever the stack points */
+    uint64_t pointed;        /* ns for which it was looked for wherever the stack points */
 };
 
 /* As much of it as can be read. In parts that end with a page: what lies in no memory ends it, and does not undo it. */
@@ -302,10 +304,10 @@ static uint64_t stack_of(pid_t thread)
 }
 
 /* What the words of a stack point to, until there is a question. Each may take a page from a disk. */
-static void read_pointed(pid_t pid, const char *stack, size_t length, char name[ADDRESS_NAME])
+static void read_pointed(pid_t pid, const char *stack, size_t length, uint64_t until, char name[ADDRESS_NAME])
 {
     char bytes[ADDRESS_QUERY];
-    uint64_t word, until = sys_now() + POINTED_WITHIN;
+    uint64_t word;
     unsigned left = POINTED;
 
     for (size_t at = 0; at + sizeof word <= length && left > 0 && sys_now() < until; at += sizeof word) {
@@ -335,8 +337,10 @@ static void read_name(const struct target *target, struct seen *seen)
     }
     got = read_memory(target->pid, stack_of(target->pid), bytes, sizeof bytes);
     if (address_query_within(bytes, got, seen->name) < 0 && target->points) {
-        seen->pointed = true;
-        read_pointed(target->pid, bytes, got, seen->name);
+        uint64_t begin = sys_now();
+
+        read_pointed(target->pid, bytes, got, begin + target->points, seen->name);
+        seen->pointed = sys_now() - begin;
     }
 }
 
@@ -356,14 +360,20 @@ static int read_target(void *data, void *answer)
 /* The pages may be those of a file in the workspace, and its server silent: whoever touches them then waits for ever. */
 static bool read_by_helper(struct listener *listener, struct target *target, struct seen *seen)
 {
-    struct helper_task task = {.work = read_target, .data = target, .keep = -1, .stop = -1, .by = sys_now() + READ_WITHIN,
-                               .answer = seen, .size = sizeof *seen};
+    uint64_t begin = sys_now();
+    struct helper_task task = {.work = read_target, .data = target, .keep = -1, .stop = -1, .by = begin + READ_WITHIN,
+                               .held_by = begin + READ_HELD_WITHIN, .answer = seen, .size = sizeof *seen};
     int none, result = helper_run(&task, &none, &listener->left);
 
     sys_close(&none);
     if (result < 0)
         listener->reads = 0; /* once is enough */
     return result == 0;
+}
+
+static void take_from(uint64_t *left, uint64_t spent)
+{
+    *left -= spent < *left ? spent : *left;
 }
 
 /* Reads what the caller of connect or sendto gave. The call waits meanwhile, but its memory may be shared with threads that do not: what
@@ -379,7 +389,7 @@ static bool read_attempt(struct listener *listener, const struct listener_call *
         .query = sends ? call->arguments[1] : 0,
         .query_length = !sends ? 0 : call->arguments[2] < ADDRESS_QUERY ? (size_t)call->arguments[2] : ADDRESS_QUERY,
         .sends = sends,
-        .points = listener->pointed > 0,
+        .points = listener->pointed < POINTED_WITHIN ? listener->pointed : POINTED_WITHIN,
     };
 
     uint64_t begin = sys_now();
@@ -394,7 +404,8 @@ static bool read_attempt(struct listener *listener, const struct listener_call *
         read_target(&target, seen);
     else if (!read_by_helper(listener, &target, seen))
         return false;
-    listener->pointed -= seen->pointed;
+    if (seen->pointed > 0)
+        take_from(&listener->pointed, seen->pointed > POINTED_LEAST ? seen->pointed : POINTED_LEAST);
     if (sys_now() - begin > READ_SLOW)
         listener->reads /= 2;
     return seen->result != -EFAULT && still_waits(listener, call->id);

@@ -172,7 +172,7 @@ static void names_that_could_not_be_asked_for_are_listed(void **state)
     CHECK(result, number_at(one, "port") == 53 && number_at(one, "count") == 1 && !strcmp(text_at(one, "call"), "connect"));
     CHECK(result, number_at(row(result, "network", "name", "two.example.org", NULL, NULL), "count") == 2);
     CHECK(result, rows_of(result, "network") == 2);
-    /* What the stack points to is looked at for two milliseconds, which are little on a slow machine. */
+    /* What the stack points to is looked at for thirty milliseconds, which may be little on a slow machine. */
     AWAIT(reader_at((result = RUN(HOW(.workspace = workspace_make()), "--explain", "--", "./payload", "ask-pointed"))->record,
                     "explain.network.0.name")->type == READER_STRING);
     CHECK_WELL(result);
