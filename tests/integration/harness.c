@@ -668,7 +668,9 @@ int harness_main(int argc, char **argv, const char *name, const struct harness_t
         for (size_t i = 0; i < count && suit < sizeof chosen / sizeof *chosen; i++)
             if (tests[i].modes & (harness.user ? AS_USER : AS_ROOT))
                 chosen[suit++] = (struct CMUnitTest){tests[i].name, tests[i].run, before_each, after_each, NULL};
-        if (argc > 1)
+        if (argc > 1 && argv[1][0] == '-')
+            cmocka_set_skip_filter(argv[1] + 1);
+        else if (argc > 1)
             cmocka_set_test_filter(argv[1]);
         validator_start();
         result = _cmocka_run_group_tests(name, chosen, suit, NULL, NULL);

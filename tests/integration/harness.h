@@ -53,7 +53,7 @@ struct harness_test {
 #function, function, AS_USER \
     }
 
-/* Runs the tests that suit BIVY_TEST_AS. Gives main's status. */
+/* Runs the tests that suit BIVY_TEST_AS: all, those that match the pattern argv[1], or with -PATTERN the others. Gives main's status. */
 int harness_main(int argc, char **argv, const char *name, const struct harness_test *tests, size_t count);
 
 /* ---- one run of bivy ---- */

@@ -197,7 +197,7 @@ static void a_full_memory_that_nothing_is_killed_for(void **state)
 static void the_processor(void **state)
 {
     /* So little that also a busy host gives more than that. */
-    const struct result *result = RUN(HOW(0), "--cpus", "0.02", "--", "sh", "-c", "i=0; while [ $((i += 1)) -lt 60000 ]; do :; done");
+    const struct result *result = RUN(HOW(0), "--cpus", "0.02", "--", "sh", "-c", "i=0; while [ $((i += 1)) -lt 12000 ]; do :; done");
 
     (void)state;
     if (result->status != 0) /* a slow machine */
@@ -270,7 +270,7 @@ static bool seen_in_a_short_run(const char *script, const char *path, int64_t le
 {
     bool too_slow = true;
 
-    for (int i = 0; i < 100; i++) {
+    for (int i = 0; i < (too_slow ? 25 : 100); i++) {
         const struct result *result = SH(HOW(0), script);
         if (record_real(result, "times.setup_ms") + record_real(result, "times.wall_ms") > 95)
             continue;

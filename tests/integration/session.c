@@ -440,9 +440,9 @@ const struct result *session_finish(struct session *session)
 void harness_complain(const struct result *result, const char *what, const char *file, int line)
 {
     fprintf(stderr,
-            "%s:%d: not so: %s\nstatus %d after %.3f s\nstdout (%zu bytes): %.4000s\nstderr (%zu bytes): "
+            "%s:%d: not so: %s\nstatus %d%s after %.3f s\nstdout (%zu bytes): %.4000s\nstderr (%zu bytes): "
             "%.4000s\nrecord: %s\n",
-            file, line, what, result->status, result->seconds, result->out_length, result->out ? result->out : "",
+            file, line, what, result->status, result->killed ? ", killed" : "", result->seconds, result->out_length, result->out ? result->out : "",
             result->err_length, result->err ? result->err : "", result->record_text ? result->record_text : "");
     _fail(file, line);
     abort();
