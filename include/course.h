@@ -30,7 +30,7 @@ struct course {
     uint64_t autopsied;       /* how long it took */
     enum outcome_kind cause;  /* why the supervisor ends it; OUTCOME_EXITED: it does not */
     bool failed;              /* a fault came up the pipe */
-    bool aborted;             /* the workspace's connection was ended; or who looks after a command that joined was killed as well */
+    bool aborted;             /* the workspace's connection was ended, if it held anybody; or who looks after a command that joined was killed as well */
     struct sampling sampling; /* of a phase up to TERMINATING */
 };
 

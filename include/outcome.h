@@ -31,6 +31,8 @@ struct outcome {
     bool ready;         /* likewise, and what the gate read back arrived */
     struct readback readback;
     struct fault fault; /* outcome setup_failed; also record-writing trouble */
+    bool timed_out;     /* it is stuck since its time was up */
+    bool starved;       /* it is stuck, and nothing holds who is left: they lack a processor to end on */
     bool oom;
     struct oom_report victim; /* what the kernel log tells of who was killed for memory */
     struct usage usage;       /* the leaf's memory where it is known best: at the limit, in a sample, at the end */

@@ -8,6 +8,14 @@
 #include "autopsy.h"
 #include "place.h"
 
+/* What keeps those that an autopsy found, or, where it found nobody, bivy's own pid 1, SIGKILL having been sent to all of them. */
+enum stuck_by {
+    STUCK_UNKNOWN,   /* it cannot be told */
+    STUCK_HELD,      /* at least one waits in the kernel for what does not come (state D) */
+    STUCK_PROCESSOR, /* nothing: they could go on and end as soon as a processor is free (state R) */
+};
+enum stuck_by stuck_by(const struct autopsy *autopsy, pid_t init);
+
 /* Writes a line about those whom an autopsy found, or about none (NULL): pid, name, system call, wait channel. The text always ends with
  * NUL. Their names are theirs: any byte may be in it. */
 void stuck_describe(const struct autopsy *autopsy, char *text, size_t size);

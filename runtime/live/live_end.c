@@ -99,8 +99,10 @@ int live_end(const struct hierarchies *cgroups, const char *path, const char *id
             return 0;
         if (pidfd < 0)
             return pidfd;
-        if ((result = sys_pidfd_send_signal(pidfd, SIGTERM)) == 0)
-            sys_pidfd_send_signal(pidfd, SIGCONT); /* one that was stopped could not act on it */
+        /* One that is stopped could not act on it. From one that is not, SIGCONT would take the SIGSTOP of whoever begins to trace it just then,
+         * and he would wait for ever: as the leak checker does that a sanitizer runs at the end. */
+        if ((result = sys_pidfd_send_signal(pidfd, SIGTERM)) == 0 && live_process_stopped(live.holder))
+            sys_pidfd_send_signal(pidfd, SIGCONT);
         if (result < 0 && result != -ESRCH)
             return fault_set(fault, STAGE_CGROUP, -result, "as that user, or as root", "sandbox %.32s: may not be ended", id);
         enum end end = await_end(cgroups, &live, pidfd, by);

@@ -15,6 +15,33 @@ static void describe(int pid, const char *name, char state, const char *call, co
              channel[0] ? channel : "?");
 }
 
+static void read_stat(pid_t pid, struct autopsy_stat *stat)
+{
+    char path[32], text[1024];
+
+    snprintf(path, sizeof path, "/proc/%d/stat", pid);
+    if (sys_read_file(AT_FDCWD, path, text, sizeof text) > 0)
+        autopsy_stat(text, stat);
+}
+
+/* Who is in state D is told of before those in state R (crowd.c): where none is among those told, none is among the rest. */
+enum stuck_by stuck_by(const struct autopsy *autopsy, pid_t init)
+{
+    struct autopsy_stat stat = {.state = '?'};
+    bool ready = false;
+
+    for (unsigned i = 0; autopsy && i < autopsy->told; i++) {
+        if (autopsy->process[i].state == 'D')
+            return STUCK_HELD;
+        ready |= autopsy->process[i].state == 'R';
+    }
+    if (autopsy && autopsy->told == 0) {
+        read_stat(init, &stat);
+        ready = stat.state == 'R';
+    }
+    return ready ? STUCK_PROCESSOR : stat.state == 'D' ? STUCK_HELD : STUCK_UNKNOWN;
+}
+
 void stuck_describe_process(int pid, char *text, size_t size)
 {
     struct autopsy_stat stat = {.name = "?", .state = '?'};
@@ -22,9 +49,7 @@ void stuck_describe_process(int pid, char *text, size_t size)
     char path[48], found[1024], channel[AUTOPSY_CHANNEL + 1] = "";
     const char *name = NULL;
 
-    snprintf(path, sizeof path, "/proc/%d/stat", pid);
-    if (sys_read_file(AT_FDCWD, path, found, sizeof found) > 0)
-        autopsy_stat(found, &stat);
+    read_stat(pid, &stat);
     snprintf(path, sizeof path, "/proc/%d/syscall", pid);
     if (sys_read_file(AT_FDCWD, path, found, sizeof found) > 0 && autopsy_call(found, &call))
         name = autopsy_call_name(call.number);

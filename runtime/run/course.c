@@ -1,6 +1,7 @@
 #include "course.h"
 
 #include <signal.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "init.h"
@@ -38,6 +39,16 @@ struct autopsy *course_look_inside(const struct course *course)
                                             .init = course->outcome->ran ? course->launched->pid : 0};
 
     return autopsy_take(&subject);
+}
+
+/* What ends a connection ends it for all files of the mount: not because the host is merely busy. */
+static bool is_held(const struct course *course)
+{
+    struct autopsy *autopsy = course_look_inside(course);
+    bool held = stuck_by(autopsy, course->launched->pid) == STUCK_HELD;
+
+    free(autopsy);
+    return held;
 }
 
 /* What everybody is doing, before SIGTERM changes it. */
@@ -111,8 +122,10 @@ void course_late(struct course *course, uint64_t now)
             course->deadline = course->killed_at + STUCK_AFTER;
         } else if (course->plan->abort_stuck && !course->aborted) {
             course->aborted = true;
-            course->outcome->trouble = TROUBLE_IO_STUCK;
-            stuck_abort(course->plan->workspace);
+            if (is_held(course)) {
+                course->outcome->trouble = TROUBLE_IO_STUCK;
+                stuck_abort(course->plan->workspace);
+            }
             course->deadline = course->killed_at + STUCK_AFTER;
         } else {
             course->phase = STUCK;

@@ -52,8 +52,12 @@ static void name_stuck(struct course *course)
     }
     autopsy = course_look_inside(course);
     stuck_describe(autopsy, who, sizeof who);
+    course->outcome->starved = stuck_by(autopsy, course->launched->pid) == STUCK_PROCESSOR;
     free(autopsy);
-    if (workspace && workspace->may_block) {
+    if (course->outcome->starved) {
+        fault_set(fault, STAGE_SUPERVISE, EAGAIN, "run fewer at once on this host; bivy clean removes what is left, once it has ended",
+                  "what was killed had no processor to end on, so busy is the host: %s", who[0] ? who : "pid 1");
+    } else if (workspace && workspace->may_block) {
         snprintf(hint, sizeof hint, "make %.120s answer again, or end it: umount -f, or echo 1 > /sys/fs/fuse/connections/%u/abort; then bivy clean",
                  workspace->mount, workspace->connection);
         trouble_set(fault, TROUBLE_IO_STUCK, EIO, hint, "%.100s (%.40s) holds what was killed: %s", workspace->mount, workspace->fstype,
@@ -85,6 +89,7 @@ void verdict(struct course *course)
     else
         outcome->kind = WIFSIGNALED(outcome->wait_status) ? OUTCOME_SIGNALED : OUTCOME_EXITED;
     if (course->phase == STUCK) {
+        outcome->timed_out = outcome->kind == OUTCOME_TIMEOUT;
         outcome->kind = OUTCOME_STUCK;
         name_stuck(course);
     }

@@ -175,6 +175,19 @@ static void on_workspace(struct hints_list *list)
         hints_say(list, "workspace", "%s", text);
 }
 
+/* Where the workspace holds it that was said. */
+static void on_stuck(struct hints_list *list)
+{
+    const struct outcome *outcome = list->outcome;
+
+    if (outcome->kind == OUTCOME_STUCK && outcome->starved)
+        hints_say(list, "stuck", "what was killed had no processor to end on, so busy is the host: run fewer commands at once there; bivy clean removes "
+            "what is left, once it has ended");
+    else if (outcome->kind == OUTCOME_STUCK && outcome->trouble != TROUBLE_IO_STUCK)
+        hints_say(list, "stuck", "the kernel does not end what was killed: `error` says who it is and what he waits for; bivy clean removes what is left, "
+            "once it has ended");
+}
+
 /* The same as `error`, for a reader who looks at hints alone. */
 void hints_setup(struct hints_list *list)
 {
@@ -188,6 +201,7 @@ void hints_circumstances(struct hints_list *list)
 {
     on_cancel(list);
     on_workspace(list);
+    on_stuck(list);
 }
 
 void hints_ending(struct hints_list *list)

@@ -164,7 +164,7 @@ static void on_timeout(struct hints_list *list)
 
     units_show_time(list->plan->timeout, limit);
     if (list->outcome->kind == OUTCOME_STUCK) {
-        hints_say(list, "timeout", "a file system that does not answer holds the command beyond SIGKILL: make it answer, then bivy clean");
+        hints_say(list, "timeout", "%s was still at work after %s and was killed", list->program, limit);
     } else if (process) {
         autopsy_line(process, false, line, sizeof line);
         culprit_mend(autopsy, process, mend, sizeof mend);

@@ -95,7 +95,7 @@ bool ledger_hit(enum ledger limit, const struct plan *plan, const struct outcome
     case LEDGER_PIDS:
         return known && readings->pids_denied > 0 && !ledger_pids_ran_out_above(plan, outcome);
     case LEDGER_TIMEOUT:
-        return outcome->kind == OUTCOME_TIMEOUT || outcome->kind == OUTCOME_STUCK;
+        return outcome->kind == OUTCOME_TIMEOUT || (outcome->kind == OUTCOME_STUCK && outcome->timed_out);
     case LEDGER_SCRATCH:
         return plan && scratch_full(plan, outcome);
     case LEDGER_FILE_SIZE:

@@ -83,7 +83,7 @@ whoever must act; then `stdout.truncated`, and `residue` (empty, or what bivy co
 | `output_limit` | 137 | the command's |
 | `cancelled` | 129, 130 or 143: SIGHUP, SIGINT, SIGTERM | the caller's |
 | `setup_failed` | 125; 126 not executable, 127 not found | the caller's, or the host's: `error.stage` |
-| `stuck` | 124 | the host's: a file system does not answer |
+| `stuck` | 124 | the host's: a file system does not answer, or no processor is free |
 """
 def silent_server():
     """Why there can be none here, or None."""

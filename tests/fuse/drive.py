@@ -36,14 +36,14 @@ def check(condition, *seen):
 FULL = object()  # at the end of a row: not in the normal run
 
 
-def case(*rows, full=False, bindfs=False):
-    """Registers a function once for each row, a tuple of arguments."""
+def case(*rows, full=False, bindfs=False, alone=False):
+    """Registers a function once for each row, a tuple of arguments. alone: no other case runs at the same time."""
 
     def register(function):
         for row in rows or [()]:
             values = tuple(value for value in row if value is not FULL)
             name = ", ".join([function.__name__.replace("_", " "), *map(str, values)])
-            CASES.append((name, lambda it, values=values: function(it, *values), full or FULL in row, bindfs))
+            CASES.append((name, lambda it, values=values: function(it, *values), full or FULL in row, bindfs, alone))
         return function
 
     return register
@@ -488,10 +488,11 @@ class Worker:
 
 def run_all(chosen):
     waiting = list(enumerate(chosen, 1))
+    waiting.sort(key=lambda row: row[1][4])  # those that run alone in the end
     working, bad = [], 0
     while waiting or working:
-        while waiting and len(working) < AT_ONCE:
-            number, (name, function, _, _) = waiting.pop(0)
+        while waiting and len(working) < (1 if waiting[0][1][4] else AT_ONCE):
+            number, (name, function, *_) = waiting.pop(0)
             working.append(Worker(number, name, function))
         select.select([worker.pipe for worker in working], [], [], 1.0)
         for worker in [worker for worker in working if worker.step()]:

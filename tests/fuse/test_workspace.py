@@ -14,6 +14,7 @@ import hashlib
 import os
 import re
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -635,6 +636,63 @@ def abort_stuck_leaves_the_healthy_alone(it):
     it.child("chmod", "700", fs.root)
     options = ["--workspace", fs.root, "--require-fs", "fuse.seaweedfs", "--abort-stuck"]
     Run(it, options, ["sh", "-c", "trap '' TERM; while :; do :; done"]).finish(124, "timeout", None)
+    Run(it, options, ["sh", "-c", "echo new > new"], timeout=20).finish(0, "exited", None)
+    on_server(fs, "/new", b"new\n")
+
+
+def weigh(shares, weight):
+    """How much of a processor all sandboxes of the test get together, against the rest of the machine."""
+    for mount in Setting.mounts:
+        for name, value in (("cpu.shares", shares), ("cpu.weight", weight)):
+            if os.path.exists(os.path.join(mount + Setting.parent, name)):
+                with open(os.path.join(mount + Setting.parent, name), "w", encoding="ascii") as file:
+                    file.write(value)
+
+
+def hog(processor):
+    """Somebody far more important than anybody else there; with a group of its own where the kernel makes them for sessions (sched(7))."""
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        os.setsid()
+        os.sched_setaffinity(0, {processor})
+        if os.path.exists("/proc/self/autogroup"):
+            with open("/proc/self/autogroup", "w", encoding="ascii") as group:
+                group.write("-20")
+        os.setpriority(os.PRIO_PROCESS, 0, -20)
+        while True:
+            pass
+    finally:
+        os._exit(1)
+
+
+@case(alone=True)
+def abort_stuck_ends_no_mount_because_the_host_is_busy(it):
+    """Forty that were killed, and no processor for them to end on. No server is blamed for that."""
+    *others, processor = sorted(os.sched_getaffinity(0))
+    if not others:
+        return  # bivy itself needs one
+    fs = it.serve(name=None)
+    it.child("chown", f"{UID}:{UID}", fs.root)
+    it.child("chmod", "700", fs.root)
+    options = ["--workspace", fs.root, "--require-fs", "fuse.seaweedfs", "--abort-stuck"]
+    loops = "i=0; while [ $((i += 1)) -lt 40 ]; do (while :; do :; done) & done; echo go; while :; do :; done"
+    os.sched_setaffinity(0, {processor})
+    run = Run(it, options, ["sh", "-c", loops], timeout=3 * Setting.timeout)
+    os.sched_setaffinity(0, {*others, processor})
+    run.await_line()
+    os.sched_setaffinity(run.process.pid, others)
+    weigh("2", "1")
+    busy = hog(processor)
+    try:
+        record = run.finish(124, "stuck", None)
+    finally:
+        weigh("1024", "100")
+        os.kill(busy, signal.SIGKILL)
+        os.waitpid(busy, 0)
+    check(record["error"]["errno"] == "EAGAIN" and "no processor" in record["error"]["message"], record["error"])
+    await_true(lambda: len(it.children()) == 1, f"the end of what was killed: {it.children()}")
     Run(it, options, ["sh", "-c", "echo new > new"], timeout=20).finish(0, "exited", None)
     on_server(fs, "/new", b"new\n")
 

@@ -272,11 +272,16 @@ static void names_of_strangers(void **state)
 static void many_processes_are_counted_and_some_told(void **state)
 {
     static const char script[] = "i=0; while [ $((i += 1)) -le 38 ]; do sleep 100 & done; (while :; do :; done) & wait";
-    const struct result *result = RUN(HOW(0), "--timeout", "2s", "--kill-after", "200ms", "--", "sh", "-c", script);
+    const struct result *result = NULL;
 
     (void)state;
-    CHECK_ENDED(result, "timeout", 124);
-    CHECK(result, result->seconds < 2 + 0.2 + 2);
+    for (int timeout = 2; timeout <= 32; timeout *= 2) { /* a slow machine may not be done with forking */
+        result = RUN(HOW(0), "--timeout", text_format("%ds", timeout), "--kill-after", "200ms", "--", "sh", "-c", script);
+        CHECK_ENDED(result, "timeout", 124);
+        CHECK(result, result->seconds < timeout + 0.2 + 2);
+        if (record_number(result, "pids.peak") > 40)
+            break;
+    }
     CHECK(result, record_number(result, "autopsy.processes") == 40);
     CHECK(result, reader_count(reader_at(result->record, "autopsy.told")) == 16);
     CHECK(result, record_real(result, "autopsy.took_ms") <= 1000); /* 0.1 s, and what the machine is late */

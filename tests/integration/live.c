@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "harness.h"
+#include "internal.h"
 
 #define LIVE(verb_name, ...) RUN(HOW(.verb = verb_name), "--cgroup-parent", harness.parent, __VA_ARGS__)
 #define BARE(verb_name, ...) RUN(HOW(.verb = verb_name), __VA_ARGS__) /* without --cgroup-parent */
@@ -229,6 +230,24 @@ static void kill_ends_a_run_that_was_stopped(void **state)
     CHECK(result, result->status == 0 && leaf_count() == 0);
     CHECK_ENDED(session_finish(session), "cancelled", 128 + SIGTERM);
 }
+
+#ifndef TEST_SANITIZED /* the leak sanitizer does not work in a traced process */
+/* SIGCONT takes a SIGSTOP back that is under way: by ptrace(2), whose sender would wait for it for ever. */
+static void kill_tells_nobody_to_go_on_who_goes_on(void **state)
+{
+    struct session *session = start_waiting(HOW(0), NULL);
+    char *trace = text_format("%s/trace", harness.tmp), *text;
+
+    (void)state;
+    system_run((const char *const[]){"strace", "-o", trace, "-e", "trace=pidfd_send_signal", harness.bivy, "kill", "--cgroup-parent", harness.parent,
+                                     only_id(), NULL});
+    text = file_read(trace, NULL);
+    assert_non_null(text);
+    assert_true(strstr(text, "SIGTERM") && !strstr(text, "SIGCONT"));
+    unlink(trace);
+    CHECK_ENDED(session_finish(session), "cancelled", 128 + SIGTERM);
+}
+#endif
 
 static bool lists(const struct result *result, const char *id)
 {
@@ -833,6 +852,9 @@ int main(int argc, char **argv)
         TEST(what_ps_writes_follows_its_schema),
         TEST(kill_ends_a_run_as_a_timeout_would),
         TEST(kill_ends_a_run_that_was_stopped),
+#ifndef TEST_SANITIZED
+        TEST_ROOT(kill_tells_nobody_to_go_on_who_goes_on),
+#endif
         TEST(sandboxes_are_found_wherever_they_are),
         TEST(ids_that_are_none_are_refused),
         TEST(a_stale_one_is_left_to_clean),

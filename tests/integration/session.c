@@ -382,7 +382,7 @@ static void check_record(struct result *result)
     outcome = record_text(result, "outcome");
     status = record_number(result, "bivy_exit");
     CHECK(result, status == result->status && !result->killed);
-    CHECK(result, reader_count(reader_at(result->record, "residue")) == 0);
+    CHECK(result, reader_count(reader_at(result->record, "residue")) == 0 || !strcmp(outcome, "stuck"));
     CHECK(result, status == 0 || reader_count(reader_at(result->record, "hints")) > 0); /* no failure without a hint */
     CHECK(result, record_null(result, "exit_code") || record_null(result, "signal"));
     CHECK(result, record_null(result, "signal") == record_null(result, "signal_name"));
@@ -404,7 +404,7 @@ static void check_record(struct result *result)
               status >= 125 && status <= 127 && record_null(result, "exit_code") && record_null(result, "signal"));
     if (strcmp(outcome, "setup_failed")) { /* the gate let it pass */
         CHECK(result, !record_null(result, "isolation") && !record_null(result, "id"));
-        CHECK(result, record_real(result, "times.wall_ms") <= result->seconds * 1000 + 1);
+        CHECK(result, !strcmp(outcome, "stuck") || record_real(result, "times.wall_ms") <= result->seconds * 1000 + 1);
         CHECK(result, record_real(result, "times.setup_ms") <= result->seconds * 1000 + 1);
     }
     CHECK(result, record_number(result, "stdout.passed_bytes") <= record_number(result, "stdout.seen_bytes"));

@@ -270,8 +270,12 @@ static void the_other_limits(void **state)
     outcome.autopsy = NULL;
     fresh(state);
     outcome.kind = OUTCOME_STUCK;
+    hit("");
+    says("stuck", "does not end what was killed", "bivy clean");
+    outcome.timed_out = true;
+    outcome.starved = true;
     hit("timeout");
-    says("timeout", "SIGKILL", "bivy clean");
+    says("stuck", "no processor", "run fewer");
     outcome.have_status = false;
     outcome.ended_at = 0;
     assert_true(summary_make(&spec, &plan, &outcome, lines) > 1);
