@@ -11,7 +11,7 @@
 /* What keeps those that an autopsy found, or, where it found nobody, bivy's own pid 1, SIGKILL having been sent to all of them. */
 enum stuck_by {
     STUCK_UNKNOWN,   /* it cannot be told */
-    STUCK_HELD,      /* at least one waits in the kernel for what does not come (state D) */
+    STUCK_HELD,      /* at least one waits in the kernel for what does not come (state D, or one of its threads asks a silent server) */
     STUCK_PROCESSOR, /* nothing: they could go on and end as soon as a processor is free (state R) */
 };
 enum stuck_by stuck_by(const struct autopsy *autopsy, pid_t init);

@@ -31,7 +31,7 @@ enum stuck_by stuck_by(const struct autopsy *autopsy, pid_t init)
     bool ready = false;
 
     for (unsigned i = 0; autopsy && i < autopsy->told; i++) {
-        if (autopsy->process[i].state == 'D')
+        if (autopsy->process[i].state == 'D' || autopsy->process[i].waits == AUTOPSY_WORKSPACE)
             return STUCK_HELD;
         ready |= autopsy->process[i].state == 'R';
     }
