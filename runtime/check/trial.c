@@ -172,7 +172,7 @@ static int reap(pid_t pid, bool late)
         went = gone(pid, &status);
     }
     /* All of them: a namespace's first process may take a while to die, and what comes after us would have to reap it. */
-    for (uint64_t until = sys_now() + REAP_WITHIN; wait_until(-1, &(int){0}, until) > 0;)
+    for (uint64_t until = sys_now() + REAP_WITHIN; wait_until(-1, NULL, until) > 0;)
         ;
     return went ? status : -1;
 }

@@ -2,6 +2,7 @@
 own, four at a time. The process never opens anything below a mount under test: its children do. After each case nothing
 may be left once its servers have gone: no process, no leaf, no mount, and what the mount hid is as it was."""
 
+import collections
 import ctypes
 import errno
 import importlib.util
@@ -25,6 +26,7 @@ CASE_WITHIN = 240  # seconds; a case that hangs is a failure, not the end of the
 ANSWER_WITHIN = 2.0  # bivy's promise beyond timeout and kill-after
 SLACK = 1.0  # for programs to start and to end, which is not bivy's time; what the machine is late comes on top
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
+Row = collections.namedtuple("Row", "name function full bindfs alone")
 CASES = []
 
 
@@ -43,7 +45,7 @@ def case(*rows, full=False, bindfs=False, alone=False):
         for row in rows or [()]:
             values = tuple(value for value in row if value is not FULL)
             name = ", ".join([function.__name__.replace("_", " "), *map(str, values)])
-            CASES.append((name, lambda it, values=values: function(it, *values), full or FULL in row, bindfs, alone))
+            CASES.append(Row(name, lambda it, values=values: function(it, *values), full or FULL in row, bindfs, alone))
         return function
 
     return register
@@ -487,13 +489,12 @@ class Worker:
 
 
 def run_all(chosen):
-    waiting = list(enumerate(chosen, 1))
-    waiting.sort(key=lambda row: row[1][4])  # those that run alone in the end
+    waiting = list(enumerate(sorted(chosen, key=lambda row: row.alone), 1))  # those that run alone in the end
     working, bad = [], 0
     while waiting or working:
-        while waiting and len(working) < (1 if waiting[0][1][4] else AT_ONCE):
-            number, (name, function, *_) = waiting.pop(0)
-            working.append(Worker(number, name, function))
+        while waiting and len(working) < (1 if waiting[0][1].alone else AT_ONCE):
+            number, row = waiting.pop(0)
+            working.append(Worker(number, row.name, row.function))
         select.select([worker.pipe for worker in working], [], [], 1.0)
         for worker in [worker for worker in working if worker.step()]:
             working.remove(worker)
@@ -557,10 +558,10 @@ def main():
     make_cgroup(Setting.parent)
     Setting.timeout = measure()
     full = os.environ.get("BIVY_TEST_FULL") == "1" or pattern
-    chosen = [row for row in CASES if pattern in row[0] and (full or not row[2])]
+    chosen = [row for row in CASES if pattern in row.name and (full or not row.full)]
     if not fixture.strict() and not shutil.which("bindfs"):
-        skipped = [row[0] for row in chosen if row[3]]
-        chosen = [row for row in chosen if not row[3]]
+        skipped = [row.name for row in chosen if row.bindfs]
+        chosen = [row for row in chosen if not row.bindfs]
         print(f"# no bindfs (apt-get install bindfs): {len(skipped)} cases left out")
     print(f"1..{len(chosen)}", flush=True)
     print(f"# {Setting.timeout:.2f} s is the timeout of runs that meet it", flush=True)

@@ -318,15 +318,12 @@ static void a_refused_fork_is_told_even_when_all_ends_well(void **state)
 /* A pid 1 that bivy did not wait for came to us. */
 static void reap_orphans(void)
 {
-    char *text = file_read(text_format("/proc/self/task/%d/children", getpid()), NULL), *end;
+    pid_t pids[64];
+    size_t count = children(pids, sizeof pids / sizeof *pids);
 
-    for (char *at = text; at && *at; at = *end ? end + 1 : end) {
-        pid_t pid = (pid_t)strtol(at, &end, 10);
-        if (end == at)
-            break;
-        if (process_named(pid, "bivy-init"))
-            waitpid(pid, NULL, 0);
-    }
+    for (size_t i = 0; i < count; i++)
+        if (process_named(pids[i], "bivy-init"))
+            waitpid(pids[i], NULL, 0);
 }
 
 /* A machine that is so busy that fifty processes do not even come to their end is no place to judge a neighbour's luck. */

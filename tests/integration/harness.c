@@ -533,11 +533,26 @@ static int before_each(void **state)
     return mounts_before ? 0 : -1;
 }
 
+size_t children(pid_t *pids, size_t room)
+{
+    char *text = slurp(text_format("/proc/self/task/%d/children", getpid()), NULL), *end;
+    size_t count = 0;
+
+    for (char *at = text; at && *at && count < room; at = *end ? end + 1 : end) {
+        pid_t pid = (pid_t)strtol(at, &end, 10);
+        if (end == at)
+            break;
+        pids[count++] = pid;
+    }
+    free(text);
+    return count;
+}
+
 /* Children but the validator: a sandbox process that outlived bivy comes to us, the subreaper. A dead one that nobody
  * has reaped is bivy's fault as well, unless bivy was killed. */
 static bool strays(void)
 {
-    char *text, *end;
+    pid_t pids[512];
     bool found = false;
     int status;
 
@@ -550,19 +565,14 @@ static bool strays(void)
         free(name);
         waitpid(dead.si_pid, &status, 0);
     }
-    text = slurp(text_format("/proc/self/task/%d/children", getpid()), NULL);
-    for (char *at = text; at && *at; at = *end ? end + 1 : end) {
-        pid_t pid = (pid_t)strtol(at, &end, 10);
-        if (end == at)
-            break;
-        if (pid != validator_pid) {
-            fprintf(stderr, "process %d was left behind\n", pid);
-            kill(pid, SIGKILL);
-            waitpid(pid, &status, 0);
+    size_t count = children(pids, sizeof pids / sizeof *pids);
+    for (size_t i = 0; i < count; i++)
+        if (pids[i] != validator_pid) {
+            fprintf(stderr, "process %d was left behind\n", pids[i]);
+            kill(pids[i], SIGKILL);
+            waitpid(pids[i], &status, 0);
             found = true;
         }
-    }
-    free(text);
     return found;
 }
 

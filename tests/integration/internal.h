@@ -15,6 +15,9 @@ void validator_stop(void);
 /* Ends and reaps what a failed test left running. True when there was nothing. */
 bool sessions_end(void);
 
+/* The children of this process, orphans of sandboxes among them; how many there is room for, at the most. */
+size_t children(pid_t *pids, size_t room);
+
 /* One program of the system, waited for; fails the test unless it exits 0. */
 void system_run(const char *const *argv);
 

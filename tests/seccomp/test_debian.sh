@@ -18,13 +18,13 @@ fi
 owner=54321 # of the workspaces; root may not own them
 round=plain followed=()
 # run WHAT OPTION... -- COMMAND...: the command must print what stands on stdin and end with status 0. Each has a
-# workspace of its own with the files of work/ in it.
+# workspace of its own with the files of programs/ in it.
 run() {
     local what=$1 wanted place seen status=0 follow=()
     shift
     wanted=$(cat)
     place=$(mktemp -d "$work/workspace.XXXXXX")
-    cp -- "$here"/work/* "$place"
+    cp -- "$here"/programs/* "$place"
     chown -R "$owner:$owner" "$place"
     if [[ $round == followed ]]; then
         followed+=("$work/refused.$point")
