@@ -203,14 +203,22 @@ static void mend_poll(const struct autopsy_process *process, char *text, size_t 
         snprintf(text, size, "it waits for something to happen: a server, say, which ends only when it is told to");
 }
 
-static void mend_running(const struct autopsy *autopsy, const struct autopsy_process *process, char *text, size_t size)
+/* Caught at its beginning, where it only runs yet, or loads its program: no more can be said of it, but of its parent. False: it was not. */
+static bool mend_begun(const struct autopsy *autopsy, const struct autopsy_process *process, char *text, size_t size)
 {
     const struct autopsy_process *parent = starter(autopsy, process);
 
     if (parent)
         snprintf(text, size, "pid %llu has only just started it: if that starts programs in a loop, look for why it does not end; if not, "
                  "raise --timeout or --cpus", (unsigned long long)parent->pid);
-    else if (process->timed && process->cpu < process->age / 5)
+    return parent != NULL;
+}
+
+static void mend_running(const struct autopsy *autopsy, const struct autopsy_process *process, char *text, size_t size)
+{
+    if (mend_begun(autopsy, process, text, size))
+        return;
+    if (process->timed && process->cpu < process->age / 5)
         snprintf(text, size, "it was ready to run, and has had little of a processor so far: is the host busy, does --cpus hold it back, or "
                  "is it a loop that mostly sleeps?");
     else
@@ -250,6 +258,6 @@ void culprit_mend(const struct autopsy *autopsy, const struct autopsy_process *p
         snprintf(text, size, "%s", mend_caller(process));
     else if (waits == AUTOPSY_STOPPED && process->state == 't')
         snprintf(text, size, "whoever traces it (gdb, strace) has stopped it and does not let it go on");
-    else
+    else if (waits != AUTOPSY_OTHER || !mend_begun(autopsy, process, text, size))
         snprintf(text, size, "%s", mends[waits] ? mends[waits] : "if it only needs longer, raise --timeout");
 }

@@ -87,6 +87,11 @@ static void time_and_again(void **state)
     add(2, 1, AUTOPSY_CHILD, "wait4");
     add(99, 2, AUTOPSY_RUNNING, "")->age = SECOND / 1000;
     blames(99, "pid 2 has only just started it");
+    add(2, 1, AUTOPSY_CHILD, "wait4");
+    add(99, 2, AUTOPSY_OTHER, "execve")->age = SECOND / 100; /* its program comes from a slow disk */
+    blames(99, "pid 2 has only just started it");
+    add(2, 1, AUTOPSY_OTHER, "mount");
+    blames(2, "only needs longer");
     add(2, 1, AUTOPSY_RUNNING, "")->cpu = 4 * SECOND;
     blames(2, "a loop without an end");
     add(2, 1, AUTOPSY_RUNNING, "")->cpu = SECOND;
