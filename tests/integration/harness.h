@@ -84,14 +84,20 @@ struct result {
 };
 
 /* A run under way. */
+/* Aligned so that it lies within one page, and what is first written to it after a fork is its pid, by a plain store: `killed` is computed by
+ * an instruction that qemu does not repeat rightly after a page fault (tests/vm/README.md). */
+#define SESSION_ROOM 512
+
 struct session {
-    pid_t pid;
+    _Alignas(SESSION_ROOM) pid_t pid;
     int pidfd, out, err, record; /* out and err: our read ends, -1 once closed */
     size_t out_room, err_room;
     bool plain; /* no record is to be expected */
     double started, ended;
     struct result result;
 };
+
+_Static_assert(sizeof(struct session) == SESSION_ROOM, "a power of two that divides a page");
 
 struct session *session_start(const struct how *how, const char *const *words);
 /* Reads stdout until it holds text. Fails the test when bivy ends or the guard passes first. */

@@ -203,9 +203,17 @@ static int lift(int fd)
     return lifted;
 }
 
+static struct session *session_new(void)
+{
+    struct session *session = keep(aligned_alloc(SESSION_ROOM, sizeof *session));
+
+    memset(session, 0, sizeof *session);
+    return session;
+}
+
 struct session *session_start(const struct how *how, const char *const *words)
 {
-    struct session *session = keep(calloc(1, sizeof *session));
+    struct session *session = session_new();
     int out[2], err[2], in, slot = 0;
     char **argv = build_argv(how, words, &session->plain), **env = build_env(how);
 
