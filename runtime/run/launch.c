@@ -221,13 +221,15 @@ int launch(struct child *child, struct launched *launched, struct fault *fault)
         goto out;
     if ((result = clone_child(child, launched, fault)) < 0)
         goto out;
+    /* What is told is over before it is told: the child may well be quicker to go on than this process to come back from telling it. */
     timing_begin(child->timing, STAGE_IDMAP);
-    if ((result = launch_maps(child->plan, launched->pid, fault)) < 0 || (result = take_names(child, launched, fault)) < 0 ||
-        (result = tell(launched, CHILD_MAPPED, fault)) < 0)
+    if ((result = launch_maps(child->plan, launched->pid, fault)) < 0 || (result = take_names(child, launched, fault)) < 0)
         goto out;
     timing_begin(child->timing, TIMING_LIMITS); /* beside the child, which builds its mounts meanwhile */
-    if ((result = cgroup_limit(child->plan, child->cgroup, fault)) == 0)
-        result = tell(launched, CHILD_LIMITED, fault);
+    if ((result = tell(launched, CHILD_MAPPED, fault)) < 0 || (result = cgroup_limit(child->plan, child->cgroup, fault)) < 0)
+        goto out;
+    timing_begin(child->timing, TIMING_WAIT);
+    result = tell(launched, CHILD_LIMITED, fault);
 out:
     sys_close(&child->up); /* ours must be closed, or its end would never be seen */
     sys_close(&child->explain);

@@ -144,7 +144,6 @@ static int run(const struct spec *spec, struct host *host, struct outcome *outco
     if ((result = launch(&child, &host->launched, fault)) < 0)
         return result;
     streams_close_child(&host->streams);
-    timing_begin(&outcome->timing, TIMING_WAIT);
     supervise(&host->plan, &host->cgroup, &host->launched, &host->streams, host->progress, host->signals,
               &host->watch.watcher, outcome);
     if (outcome->autopsy && outcome->autopsy->left)

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
@@ -298,6 +299,24 @@ static void the_setup_is_told_before_the_command_speaks(void **state)
     CHECK(result, strstr(result->err, "; sh starts\nmark\n") && !strcmp(result->out, "out\n"));
 }
 
+#ifndef TEST_SANITIZED /* the leak sanitizer does not work in a traced process */
+/* The child goes on as soon as it is told to, and bivy may come back from telling it much later: each write of bivy's own returns late here. */
+static void the_setup_is_told_in_order_also_when_the_child_is_quicker(void **state)
+{
+    const char *bivy = harness.bivy, *wrapper = path_join(harness.tmp, "late");
+    const struct result *result;
+
+    (void)state;
+    file_write(wrapper, text_format("#!/bin/sh\nexec strace -o /dev/null -e trace=write -e inject=write:delay_exit=20000 %s \"$@\"\n", bivy));
+    assert_int_equal(chmod(wrapper, 0755), 0);
+    harness.bivy = wrapper;
+    result = RUN(HOW(0), "--verbose", "--", "true");
+    harness.bivy = bivy;
+    CHECK_WELL(result);
+    CHECK(result, told(result, NULL) >= 20);
+}
+#endif
+
 static void the_setup_is_told_when_it_fails(void **state)
 {
     const struct result *result = RUN(HOW(.rootfs = "/nowhere"), "--verbose", "--", "true");
@@ -347,6 +366,9 @@ int main(int argc, char **argv)
         TEST(the_line_is_gone_when_a_run_is_ended),
         TEST(nothing_is_drawn_elsewhere),
         TEST(the_setup_is_told_before_the_command_speaks),
+#ifndef TEST_SANITIZED
+        TEST(the_setup_is_told_in_order_also_when_the_child_is_quicker),
+#endif
         TEST(the_setup_is_told_when_it_fails),
         TEST_ROOT(the_setup_is_told_while_it_hangs),
     };
