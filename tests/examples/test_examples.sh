@@ -98,7 +98,7 @@ all_of() {
     expect "$1" 'timeout, with what was printed before' \
         '{"outcome": "timeout", "exit_code": null, "stdout": "before\n", "limits_hit": ["timeout"],
         "sentence": "the command was ended because its time was up; "}' \
-        --timeout 500ms --kill-after 200ms -- sh -c 'echo before; exec sleep 60'
+        --timeout 1s --kill-after 200ms -- sh -c 'echo before; exec sleep 60'
     expect "$1" 'out of memory' '{"outcome": "oom", "exit_code": null, "limits_hit": ["memory"],
         "sentence": "the command was ended because its memory was used up; "}' \
         --memory 32M --cpus 1 -- tail /dev/zero
@@ -125,7 +125,7 @@ import json, os, subprocess, sys, tempfile
 place = sys.argv[sys.argv.index("--report") + 1].removeprefix("fd:")
 with tempfile.TemporaryFile() as report:
     words = [f"fd:{report.fileno()}" if word == f"fd:{place}" else word for word in sys.argv[2:]]
-    subprocess.run([os.environ["BIVY_REAL"], "run", "--timeout", "100ms", "--kill-after", "0s", *words], pass_fds=[report.fileno()])
+    subprocess.run([os.environ["BIVY_REAL"], "run", "--timeout", "1s", "--kill-after", "0s", *words], pass_fds=[report.fileno()])
     report.seek(0)
     record = json.load(report)
 record |= {"outcome": os.environ["BIVY_OUTCOME"], "exit_code": None, "signal": None, "signal_name": None}

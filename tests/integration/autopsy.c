@@ -54,6 +54,8 @@ static const struct result *timed_out(const char *processors, double timeout, co
 {
     const struct result *result = NULL;
 
+    if (getenv("BIVY_VM")) /* where three programs take half a second to start */
+        timeout *= 2;
     for (int i = 0; i < TRIES; i++) {
         result = RUN(HOW(.workspace = workspace_make()), "--timeout", text_format("%.1fs", timeout), "--kill-after", "100ms", "--cpus", processors,
                      "--pids", "150", "--", "sh", "-c", script);
@@ -329,12 +331,12 @@ static void others_have_none(void **state)
 /* What looking takes comes out of bivy's own time, not on top of it. */
 static void the_answer_comes_in_time(void **state)
 {
-    const struct result *result = RUN(HOW(.workspace = workspace_make()), "--timeout", "400ms", "--kill-after", "300ms", "--", "./payload",
+    const struct result *result = RUN(HOW(.workspace = workspace_make()), "--timeout", "1s", "--kill-after", "300ms", "--", "./payload",
                                       "stubborn");
 
     (void)state;
     CHECK_ENDED(result, "timeout", 124);
-    CHECK(result, result->seconds >= 0.7 && result->seconds < 0.7 + 2);
+    CHECK(result, result->seconds >= 1.3 && result->seconds < 1.3 + 2);
     CHECK(result, !record_null(result, "autopsy"));
 }
 

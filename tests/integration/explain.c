@@ -232,7 +232,7 @@ static void a_failed_command_tells_what_had_no_route(void **state)
     result = SH(HOW(.workspace = workspace), "./payload reach 192.0.2.1 443 connect");
     CHECK_WELL(result);
     CHECK(result, record_null(result, "network.unreachable")); /* nobody asks */
-    result = RUN(HOW(.workspace = workspace), "--timeout", "300ms", "--kill-after", "0s", "--", "./payload", "stubborn");
+    result = RUN(HOW(.workspace = workspace), "--timeout", "1s", "--kill-after", "0s", "--", "./payload", "stubborn");
     CHECK(result, record_null(result, "network.unreachable")); /* pid 1 was killed with the rest */
 }
 

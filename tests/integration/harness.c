@@ -265,11 +265,23 @@ void system_run(const char *const *argv)
     int status;
 
     if (pid == 0) {
+        dup2(2, 1); /* stdout is TAP's */
         execvp(argv[0], (char *const *)(uintptr_t)argv);
         _exit(127);
     }
     if (pid < 0 || waitpid(pid, &status, 0) != pid || status)
         harness_fail("%s %s ... did not exit 0", argv[0], argv[1]);
+}
+
+const char *bivy_traced(const char *options)
+{
+    const char *directory = directory_make("traced", harness.uid, 0755), *wrapper = path_join(directory, "bivy");
+
+    file_write(wrapper, text_format("#!/bin/sh\nexec strace -o %s/trace %s %s \"$@\"\n", directory, options, harness.bivy));
+    if (chmod(wrapper, 0755))
+        harness_fail("%s: %s", wrapper, strerror(errno));
+    harness.bivy = wrapper;
+    return path_join(directory, "trace");
 }
 
 void tree_copy(const char *from, const char *to)
@@ -529,6 +541,7 @@ static int before_each(void **state)
 {
     (void)state;
     bivy_was_killed = false;
+    harness.bivy = getenv("BIVY");
     mounts_before = slurp("/proc/self/mountinfo", NULL);
     return mounts_before ? 0 : -1;
 }

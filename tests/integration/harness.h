@@ -153,6 +153,9 @@ char *file_read(const char *path, size_t *length); /* NULL when it cannot be rea
  * cache. */
 uint64_t tree_hash(const char *path, bool cold);
 uint64_t bytes_hash(const void *bytes, size_t length);
+/* From here to the end of the test, bivy is started under strace with these options, which sees bivy's own process and not what it starts. Gives
+ * the path of what strace writes. Not where the leak sanitizer is: it does not work in a traced process. */
+const char *bivy_traced(const char *options);
 void tree_copy(const char *from, const char *to); /* with owners, modes and links; to must not exist */
 void tree_remove(const char *path);
 void tree_chown(const char *path, uid_t owner);

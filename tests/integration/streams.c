@@ -214,7 +214,7 @@ static void the_caller_closes_stdout_early(void **state)
 
 static void a_caller_that_never_reads(void **state)
 {
-    struct session *session = START(HOW(.workspace = workspace_make()), "--timeout", "500ms", "--kill-after", "200ms",
+    struct session *session = START(HOW(.workspace = workspace_make()), "--timeout", "1s", "--kill-after", "200ms",
                                     "--max-output", "none", "--", "./payload", "spew", "0");
     const struct result *result;
 
@@ -223,7 +223,7 @@ static void a_caller_that_never_reads(void **state)
         session); /* without reading: the pipe fills, the command blocks, the timeout must end it all the same */
     result = session_finish(session);
     CHECK_ENDED(result, "timeout", 124);
-    CHECK(result, result->seconds < 0.5 + 0.2 + 2);
+    CHECK(result, result->seconds < 1 + 0.2 + 2);
     CHECK(result, record_true(result, "stdout.truncated"));
     CHECK(result, (int64_t)result->out_length == record_number(result, "stdout.passed_bytes"));
     CHECK(result, !memcmp(result->out, spewed(result->out_length), result->out_length));
@@ -432,7 +432,7 @@ static void unread_stdin_does_not_hang(void **state)
     result = RUN(HOW(.in = fd), "-i", "--", "head", "-c", "5");
     CHECK_WELL(result);
     assert_true(result->out_length == 5 && !memcmp(result->out, spewed(5), 5));
-    result = RUN(HOW(.in = fds[0]), "-i", "--timeout", "300ms", "--", "cat");
+    result = RUN(HOW(.in = fds[0]), "-i", "--timeout", "1s", "--", "cat");
     CHECK_ENDED(result, "timeout", 124);
     close(fds[0]);
     close(fds[1]);

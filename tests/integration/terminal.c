@@ -384,7 +384,7 @@ static void restored_after_a_timeout(void **state)
     struct desk *desk = DESK(0);
 
     (void)state;
-    ON(desk, "-it", "--timeout", "600ms", "--kill-after", "100ms", "--", "sh", "-c", "trap '' TERM; echo up; while :; do sleep 1; done");
+    ON(desk, "-it", "--timeout", "1500ms", "--kill-after", "100ms", "--", "sh", "-c", "trap '' TERM; echo up; while :; do sleep 1; done");
     expect(desk, "up\r\n");
     assert_true(is_raw(desk));
     CHECK_ENDED(leave(desk), "timeout", 124);

@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
@@ -303,15 +302,11 @@ static void the_setup_is_told_before_the_command_speaks(void **state)
 /* The child goes on as soon as it is told to, and bivy may come back from telling it much later: each write of bivy's own returns late here. */
 static void the_setup_is_told_in_order_also_when_the_child_is_quicker(void **state)
 {
-    const char *bivy = harness.bivy, *wrapper = path_join(harness.tmp, "late");
     const struct result *result;
 
     (void)state;
-    file_write(wrapper, text_format("#!/bin/sh\nexec strace -o /dev/null -e trace=write -e inject=write:delay_exit=20000 %s \"$@\"\n", bivy));
-    assert_int_equal(chmod(wrapper, 0755), 0);
-    harness.bivy = wrapper;
+    bivy_traced("-e trace=write -e inject=write:delay_exit=20000");
     result = RUN(HOW(0), "--verbose", "--", "true");
-    harness.bivy = bivy;
     CHECK_WELL(result);
     CHECK(result, told(result, NULL) >= 20);
 }

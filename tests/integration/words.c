@@ -62,7 +62,7 @@ static void the_end_of_a_flood(void **state)
 /* A timeout, a signal and a command killed for memory have last words too. */
 static void however_it_ended(void **state)
 {
-    const struct result *result = BIVY("--timeout", "300ms", "--kill-after", "100ms", "--", "sh", "-c", "echo began >&2; sleep 100");
+    const struct result *result = BIVY("--timeout", "1s", "--kill-after", "100ms", "--", "sh", "-c", "echo began >&2; sleep 100");
 
     (void)state;
     CHECK_ENDED(result, "timeout", 124);
