@@ -32,6 +32,7 @@ struct listener {
     struct listener_call held;
     unsigned reads;    /* of the command's memory that may still be made */
     uint64_t pointed;  /* ns that are left for looking wherever its stack points */
+    uint64_t asleep;   /* ns that are left for waiting until a caller sleeps in his call */
     bool may_block;    /* its memory may be a file whose server is silent: only a helper reads it */
     struct helper_left left;
 };

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <linux/audit.h>
 #include <linux/seccomp.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,6 +33,8 @@
 #define POINTED_WITHIN (30 * MS) /* where each call is slow; usually a third of one */
 #define POINTED_LEAST (2 * MS)   /* that it is reckoned at */
 #define POINTED_IN_ALL (128 * MS) /* in a run; then only the stack itself is looked at */
+#define ASLEEP_WITHIN (100 * MS) /* a period of the limit of processors, in which who has used up his share stands still */
+#define ASLEEP_IN_ALL (200 * MS) /* in a run */
 #define LOWEST 0x10000ull    /* that memory is mapped at, vm.mmap_min_addr(5), */
 #define HIGHEST 0xffffffffffffull /* and highest that programs use which do not ask for more, aarch64's */
 #define MOST_REQUEST 512     /* bytes of the kernel's struct seccomp_notif, now 80 */
@@ -66,6 +69,7 @@ int listener_open(struct listener *listener, bool may_block, int *inner, struct 
     listener->may_block = may_block;
     listener->reads = may_block ? READS_BY_HELPER : READS;
     listener->pointed = POINTED_IN_ALL;
+    listener->asleep = ASLEEP_IN_ALL;
     listener->free = FREE;
     listener->earned = sys_now();
     *inner = ends[1];
@@ -376,6 +380,19 @@ static void take_from(uint64_t *left, uint64_t spent)
     *left -= spent < *left ? spent : *left;
 }
 
+/* The kernel hands a call over a moment before its caller goes to sleep, and only of one that sleeps it says where his stack ends. Where he shares
+ * a processor with this process he does not get there by himself, and where his share of it is used up not soon: so he is waited for, a while. */
+static void await_sleep(struct listener *listener, pid_t thread)
+{
+    uint64_t begin = sys_now(), until = begin + (listener->asleep < ASLEEP_WITHIN ? listener->asleep : ASLEEP_WITHIN);
+    char path[48], text[512], *at;
+
+    snprintf(path, sizeof path, "/proc/%d/stat", thread);
+    while (sys_read_file(AT_FDCWD, path, text, sizeof text) > 0 && (at = strrchr(text, ')')) && !strncmp(at, ") R", 3) && sys_now() < until)
+        poll(NULL, 0, 1);
+    take_from(&listener->asleep, sys_now() - begin);
+}
+
 /* Reads what the caller of connect or sendto gave. The call waits meanwhile, but its memory may be shared with threads that do not: what
  * is read may be another thing than what the kernel reads when the call goes on. So it is told, and nothing is decided by it. */
 static bool read_attempt(struct listener *listener, const struct listener_call *call, struct seen *seen)
@@ -391,15 +408,17 @@ static bool read_attempt(struct listener *listener, const struct listener_call *
         .sends = sends,
         .points = listener->pointed < POINTED_WITHIN ? listener->pointed : POINTED_WITHIN,
     };
-
-    uint64_t begin = sys_now();
+    uint64_t begin;
 
     *seen = (struct seen){0};
     if (listener->reads == 0)
         return false;
     listener->reads--;
+    if (!sends)
+        await_sleep(listener, call->thread);
     if (!still_waits(listener, call->id))
         return false;
+    begin = sys_now();
     if (!listener->may_block)
         read_target(&target, seen);
     else if (!read_by_helper(listener, &target, seen))

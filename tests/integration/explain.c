@@ -1,6 +1,7 @@
 /* explain: what --explain tells of refused calls and of the network, that it changes no answer, and that nobody can make it a burden. */
 #include <errno.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -236,6 +237,36 @@ static void a_failed_command_tells_what_had_no_route(void **state)
     CHECK(result, record_null(result, "network.unreachable")); /* pid 1 was killed with the rest */
 }
 
+/* Bivy and all that it starts: a call is then handed over before its caller has gone to sleep, as far as the kernel lets itself be interrupted there
+ * (that of the virtual machine does). */
+static void on_one_processor(void *unused)
+{
+    cpu_set_t all, one;
+
+    (void)unused;
+    CPU_ZERO(&one);
+    if (sched_getaffinity(0, sizeof all, &all))
+        _exit(99);
+    for (size_t i = 0; i < CPU_SETSIZE && CPU_COUNT(&one) == 0; i++)
+        if (CPU_ISSET(i, &all))
+            CPU_SET(i, &one);
+    if (sched_setaffinity(0, sizeof one, &one))
+        _exit(99);
+}
+
+static void names_are_found_also_where_there_is_one_processor(void **state)
+{
+    static const char *const names[] = {"a.example", "b.example", "c.example", "d.example", "e.example", "f.example"};
+    const struct result *result = RUN(HOW(.workspace = workspace_make(), .prepare = on_one_processor), "--explain", "--", "./payload", "ask-connected",
+                                      names[0], names[1], names[2], names[3], names[4], names[5]);
+
+    (void)state;
+    CHECK_WELL(result);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        row(result, "network", "name", names[i], NULL, NULL);
+    CHECK(result, rows_of(result, "network") == sizeof names / sizeof *names);
+}
+
 /* ---- floods ---- */
 
 /* Seconds of processor time of that process itself; -1 once it is gone. */
@@ -340,6 +371,7 @@ int main(int argc, char **argv)
         TEST(attempts_are_listed),
         TEST(names_asked_for_are_listed),
         TEST(names_that_could_not_be_asked_for_are_listed),
+        TEST(names_are_found_also_where_there_is_one_processor),
         TEST(odd_stacks_do_no_harm),
         TEST(with_loopback_only_what_leaves_is_listed),
         TEST(odd_addresses_do_no_harm),

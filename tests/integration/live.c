@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include "harness.h"
-#include "internal.h"
 
 #define LIVE(verb_name, ...) RUN(HOW(.verb = verb_name), "--cgroup-parent", harness.parent, __VA_ARGS__)
 #define BARE(verb_name, ...) RUN(HOW(.verb = verb_name), __VA_ARGS__) /* without --cgroup-parent */
