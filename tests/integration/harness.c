@@ -561,11 +561,9 @@ size_t children(pid_t *pids, size_t room)
     return count;
 }
 
-/* Children but the validator: a sandbox process that outlived bivy comes to us, the subreaper. A dead one that nobody
- * has reaped is bivy's fault as well, unless bivy was killed. */
-static bool strays(void)
+/* Reaps who is dead, which bivy should have done unless it was killed. */
+static bool reap_the_dead(void)
 {
-    pid_t pids[512];
     bool found = false;
     int status;
 
@@ -578,10 +576,28 @@ static bool strays(void)
         free(name);
         waitpid(dead.si_pid, &status, 0);
     }
-    size_t count = children(pids, sizeof pids / sizeof *pids);
+    return found;
+}
+
+/* Children but the validator: a sandbox process that outlived bivy comes to us, the subreaper. Who was killed with bivy may take a moment more
+ * to end than it takes to leave his leaf. */
+static bool strays(void)
+{
+    bool found = reap_the_dead();
+    double until = now() + (bivy_was_killed ? GUARD_SECONDS : 0);
+    pid_t pids[512];
+    size_t count;
+    int status;
+
+    while ((count = children(pids, sizeof pids / sizeof *pids)) > 1 && now() < until) {
+        nap();
+        reap_the_dead();
+    }
     for (size_t i = 0; i < count; i++)
         if (pids[i] != validator_pid) {
-            fprintf(stderr, "process %d was left behind\n", pids[i]);
+            char *stat = slurp(text_format("/proc/%d/stat", pids[i]), NULL);
+            fprintf(stderr, "process %d was left behind: %s\n", pids[i], stat ? stat : "?");
+            free(stat);
             kill(pids[i], SIGKILL);
             waitpid(pids[i], &status, 0);
             found = true;
