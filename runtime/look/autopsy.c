@@ -152,24 +152,34 @@ static bool sleeps(int dir)
     return sys_read_file(dir, "stat", text, sizeof text) <= 0 || !autopsy_stat(text, &stat) || stat.state == 'S';
 }
 
-/* Of its threads the one that tells most. */
-static void observe_threads(struct crowd *crowd, struct member *member, struct autopsy_process *to)
+/* Looks at the first of its threads, as far as they are awake where that is asked for, and keeps what tells most. */
+static void observe_some(struct crowd *crowd, struct member *member, int most, bool awake, struct autopsy_process *best, bool *any)
 {
-    struct autopsy_process seen = *to, best = *to;
+    struct autopsy_process seen = *best;
     SYS_CLOSES int task = SYS_AGAIN(openat(member->dir, "task", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     struct sys_names names = {.dir = task};
     const char *name;
-    bool any = false;
 
-    for (int i = 0; task >= 0 && i < GLANCES && sys_next_name(&names, &name) > 0 && !crowd_late(crowd); i++) {
+    for (int i = 0; task >= 0 && i < most && sys_next_name(&names, &name) > 0 && !crowd_late(crowd); i++) {
         SYS_CLOSES int dir = SYS_AGAIN(openat(task, name, O_PATH | O_DIRECTORY | O_CLOEXEC));
-        if (dir < 0 || (i >= AUTOPSY_THREADS && sleeps(dir)))
+        if (dir < 0 || (awake && sleeps(dir)))
             continue;
         observe(crowd, member, dir, &seen);
-        if (!any || autopsy_rank(seen.waits) > autopsy_rank(best.waits))
-            best = seen;
-        any = true;
+        if (!*any || autopsy_rank(seen.waits) > autopsy_rank(best->waits))
+            *best = seen;
+        *any = true;
     }
+}
+
+/* Of its threads the one that tells most. Who is awake is quickly found and tells more, so he comes first: there may be more of them than there
+ * is time for. */
+static void observe_threads(struct crowd *crowd, struct member *member, struct autopsy_process *to)
+{
+    struct autopsy_process best = *to;
+    bool any = false;
+
+    observe_some(crowd, member, GLANCES, true, &best, &any);
+    observe_some(crowd, member, AUTOPSY_THREADS, false, &best, &any);
     if (any)
         *to = best;
 }
