@@ -144,12 +144,13 @@ static void observe(struct crowd *crowd, struct member *member, int dir, struct 
         seen->on[0].is = AUTOPSY_IS_FIFO;
 }
 
-static bool sleeps(int dir)
+static bool sleeps(int task, const char *thread)
 {
     struct autopsy_stat stat;
-    char text[1024];
+    char path[32], text[1024];
 
-    return sys_read_file(dir, "stat", text, sizeof text) <= 0 || !autopsy_stat(text, &stat) || stat.state == 'S';
+    snprintf(path, sizeof path, "%.20s/stat", thread);
+    return sys_read_file(task, path, text, sizeof text) <= 0 || !autopsy_stat(text, &stat) || stat.state == 'S';
 }
 
 /* Looks at the first of its threads, as far as they are awake where that is asked for, and keeps what tells most. */
@@ -161,8 +162,10 @@ static void observe_some(struct crowd *crowd, struct member *member, int most, b
     const char *name;
 
     for (int i = 0; task >= 0 && i < most && sys_next_name(&names, &name) > 0 && !crowd_late(crowd); i++) {
+        if (awake && sleeps(task, name))
+            continue;
         SYS_CLOSES int dir = SYS_AGAIN(openat(task, name, O_PATH | O_DIRECTORY | O_CLOEXEC));
-        if (dir < 0 || (awake && sleeps(dir)))
+        if (dir < 0)
             continue;
         observe(crowd, member, dir, &seen);
         if (!*any || autopsy_rank(seen.waits) > autopsy_rank(best->waits))

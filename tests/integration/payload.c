@@ -1246,16 +1246,26 @@ static void *spin(void *unused)
     return unused;
 }
 
-/* A hundred threads, and the last of them has something to do. */
-static void wait_for_one_of_many(void)
+/* So many threads, and the last of them has something to do. */
+static void wait_for_one_of(int threads)
 {
     pthread_t thread;
 
-    for (int i = 0; i < 99; i++)
+    for (int i = 1; i < threads; i++)
         if (pthread_create(&thread, NULL, read_pipe, NULL))
             return;
     if (pthread_create(&thread, NULL, spin, NULL) == 0)
         read_pipe(NULL);
+}
+
+static void wait_for_one_of_many(void)
+{
+    wait_for_one_of(100);
+}
+
+static void wait_for_one_of_a_dozen(void)
+{
+    wait_for_one_of(12);
 }
 
 /* Where an ordinary user may not look, as with a program that he may not read. */
@@ -1385,7 +1395,7 @@ static int wait_act(char **argv)
         {"room", wait_for_room},     {"lock", wait_for_lock},    {"caller", wait_for_caller},    {"peer", wait_for_peer},
         {"tty", wait_for_terminal},  {"child", wait_for_child},  {"stopped", wait_stopped},      {"odd", wait_with_odd_names},
         {"signal", wait_for_ever},   {"private", wait_in_private}, {"itself", wait_for_itself},
-        {"many", wait_for_one_of_many},
+        {"many", wait_for_one_of_many}, {"dozen", wait_for_one_of_a_dozen},
     };
 
     if (pipe(pipe_ends) < 0 || socketpair(AF_UNIX, SOCK_STREAM, 0, sockets) < 0)
