@@ -18,8 +18,8 @@ says that the command is lost, and where: lost on None was never started, and ne
 
 A host whose mount is dead would answer every command at once, with a record that says so in workspace.error: let the
 worker's unit be BindsTo= the mount's. A worker that was cut off from Redis has to be started again: what it could not
-acknowledge occupies its places (Celery 5.2). One that does not reach Redis when it starts ends, so let its unit have
-Restart=always: Celery 5.2 would try again, call itself ready and listen to nothing.
+acknowledge occupies its places (Celery 5.2). One that does not reach Redis at once when it starts ends, so let its
+unit have Restart=always: Celery 5.2 would try again, call itself ready and listen to nothing (see OneTry).
 
 One user's commands may run on two hosts at the same time, and flock(2) is not seen from one mount to the other: whoever
 counts on locks waits for an answer before the next command.
@@ -31,6 +31,8 @@ import subprocess
 import tempfile
 
 import celery
+import celery.app.amqp
+import kombu
 import redis
 
 URL = os.environ.get("FLEET_REDIS", "redis://localhost/0")
@@ -39,8 +41,22 @@ HOST = os.environ.get("FLEET_HOST", socket.gethostname())
 PATIENCE = {"socket_timeout": 10, "socket_connect_timeout": 5}  # a queue that is cut off is an error, not a wait
 DAY = 86400  # what is claimed is remembered for longer than any message
 
+
+
+class OneTry(kombu.Connection):
+    """Connects at the first try or not at all. An attempt that failed leaves a channel to the garbage collector, and
+    where that takes it after a second one has succeeded, kombu 5.2 lets go of its event loop: nothing is read any more."""
+
+    def connect(self):
+        return self._ensure_connection(max_retries=0, reraise_as_library_errors=False)
+
+
+class Queues(celery.app.amqp.AMQP):
+    Connection = OneTry
+
+
 claims = redis.Redis.from_url(URL, **PATIENCE)
-app = celery.Celery("fleet", broker=URL, backend=URL)
+app = celery.Celery("fleet", broker=URL, backend=URL, amqp=Queues)
 app.conf.update(
     broker_connection_retry=False,  # see above
     worker_prefetch_multiplier=1,  # a busy host keeps few from the others
