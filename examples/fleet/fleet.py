@@ -42,7 +42,6 @@ PATIENCE = {"socket_timeout": 10, "socket_connect_timeout": 5}  # a queue that i
 DAY = 86400  # what is claimed is remembered for longer than any message
 
 
-
 class OneTry(kombu.Connection):
     """Connects at the first try or not at all. An attempt that failed leaves a channel to the garbage collector, and
     where that takes it after a second one has succeeded, kombu 5.2 lets go of its event loop: nothing is read any more."""
