@@ -385,7 +385,7 @@ static void take_from(uint64_t *left, uint64_t spent)
 static void await_sleep(struct listener *listener, pid_t thread)
 {
     uint64_t begin = sys_now(), until = begin + (listener->asleep < ASLEEP_WITHIN ? listener->asleep : ASLEEP_WITHIN);
-    char path[48], text[512], *at;
+    char path[48], text[1024], *at;
 
     snprintf(path, sizeof path, "/proc/%d/stat", thread);
     while (sys_read_file(AT_FDCWD, path, text, sizeof text) > 0 && (at = strrchr(text, ')')) && !strncmp(at, ") R", 3) && sys_now() < until)
